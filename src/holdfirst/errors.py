@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Failures of the world. A refusal is a value (`refusal.py`); a bug is an assert.
+
+    HoldfirstError
+    ├── Busy                     a lock was waited for longer than the limit
+    ├── DatabaseUnavailable      no connection, or it broke; the outcome may be unknown
+    ├── ProviderUnavailable      a company did not answer in time
+    ├── ConfigurationError       settings that cannot work; said in words a person can act on
+    └── EmbeddedPostgresError    the server in the data directory cannot be started or used
+"""
+
+
+class HoldfirstError(Exception):
+    """Root of every failure that holdfirst raises on purpose."""
+
+
+class Busy(HoldfirstError):
+    """A lock was waited for longer than the limit (2 s); trying again is right."""
+
+
+class DatabaseUnavailable(HoldfirstError):
+    """The database cannot be reached, or the connection broke; the outcome may be unknown."""
+
+
+class ProviderUnavailable(HoldfirstError):
+    """A payment or calendar provider did not answer in time; the outcome may be unknown."""
+
+
+class ConfigurationError(HoldfirstError):
+    """A setting that cannot work; the message says which one and what to do."""
+
+
+class EmbeddedPostgresError(HoldfirstError):
+    """The PostgreSQL in the data directory cannot be started or used; the message says why."""
