@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Failures of the world. A refusal is a value (`refusal.py`); a bug is an assert.
 
-    HoldfirstError
-    ├── Busy                     a lock was waited for longer than the limit
-    ├── DatabaseUnavailable      no connection, or it broke; the outcome may be unknown
-    ├── ProviderUnavailable      a company did not answer in time
-    ├── ConfigurationError       settings that cannot work; said in words a person can act on
-    └── EmbeddedPostgresError    the server in the data directory cannot be started or used
+HoldfirstError
+├── Busy                     a lock was waited for longer than the limit
+├── DatabaseUnavailable      no connection, or it broke; the outcome may be unknown
+├── ProviderUnavailable      a company did not answer in time
+├── ConfigurationError       settings that cannot work; said in words a person can act on
+└── EmbeddedPostgresError    the server in the data directory cannot be started or used
 """
 
 

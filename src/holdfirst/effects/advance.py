@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ask a payment's provider how it stands, and act on it. Notification, return page, confirm, timer, start of a
+worker: every trigger runs this, and the same question twice has the same answer.
+"""
+
+from datetime import datetime
+
+from holdfirst.effects.checkout import reopen
+from holdfirst.effects.world import Desk, World, asked, desk_of, ref_of
+from holdfirst.errors import ProviderUnavailable
+from holdfirst.flows import pay
+from holdfirst.payment.payment import Mode, Payment, next_check
+from holdfirst.payment.provider import Done, NotOpen, Phase, Refused, Truth, Unknown
+from holdfirst.reservation.reservation import Reservation
+from holdfirst.store import payments
+from holdfirst.store.database import Tx
+from holdfirst.store.payments import PaymentAccount
+from holdfirst.store.reservations import TimeLost
+
+
+async def advance(world: World, payment_id: str) -> tuple[Reservation, Payment]:
+    """Raises `ProviderUnavailable` where the provider does not answer."""
+    payment, desk = await at_desk(world, payment_id)
+    truth = await asked(desk.provider.fetch(ref_of(payment), desk.account))
+    if isinstance(truth, Unknown):
+        await world.database.run(pay.note_unanswered, payment_id)
+        raise ProviderUnavailable(truth.reason)
+    return await meet(world, payment_id, truth)
+
+
+async def watch(world: World, payment_id: str) -> datetime | None:
+    """One look, and when to look again without being asked."""
+    _, payment = await advance(world, payment_id)
+    return next_check(payment, await world.database.run(_now))
+
+
+async def close(world: World, payment_id: str) -> None:
+    """Close an open checkout. `NotOpen` is never taken for "nobody paid": then the truth is fetched."""
+    payment, desk = await at_desk(world, payment_id)
+    if payment.mode is Mode.SALE_UNCLOSEABLE:
+        return
+    match await asked(desk.provider.close(ref_of(payment), desk.account)):
+        case Done():
+            dead = Truth(phase=Phase.CLOSED, amount=payment.amount, livemode=payment.livemode)
+            await meet(world, payment_id, dead)
+        case NotOpen():
+            await advance(world, payment_id)
+        case Refused(reason=reason) | Unknown(reason=reason):
+            raise ProviderUnavailable(f"close: {reason}")
+
+
+async def capture(world: World, payment_id: str) -> None:
+    """Take the money that a pinned reservation waits for; only then is it confirmed."""
+    payment, desk = await at_desk(world, payment_id)
+    answer = await asked(desk.provider.capture(ref_of(payment), f"{payment.id}:capture", desk.account))
+    truth = await asked(desk.provider.fetch(ref_of(payment), desk.account))
+    if isinstance(truth, Unknown):
+        await world.database.run(pay.note_unanswered, payment_id)
+        raise ProviderUnavailable(truth.reason)
+    await meet(world, payment_id, truth, capture_refused=isinstance(answer, Refused))
+    if isinstance(answer, Unknown) and truth.phase is Phase.AUTHORIZED:
+        raise ProviderUnavailable(f"capture: {answer.reason}")
+
+
+async def void(world: World, payment_id: str) -> None:
+    """Give an authorisation back. If it turns out to be captured already, the money is refunded instead."""
+    payment, desk = await at_desk(world, payment_id)
+    answer = await asked(desk.provider.void(ref_of(payment), f"{payment.id}:void", desk.account))
+    _, payment = await advance(world, payment_id)
+    if payment.can_bring_money:
+        raise ProviderUnavailable(f"void: {getattr(answer, 'reason', 'not done yet')}")
+
+
+async def at_desk(world: World, payment_id: str) -> tuple[Payment, Desk]:
+    """The payment and where its calls go; a checkout whose answer was lost is asked for again first."""
+    payment, payee = await world.database.run(_load, payment_id)
+    if payment.provider_ref is None:
+        found = await reopen(world, payment_id)
+        payment = found or (await world.database.run(_load, payment_id))[0]
+        if payment.provider_ref is None:
+            raise ProviderUnavailable("the checkout's reference is not known yet")
+    return payment, desk_of(world, payee)
+
+
+async def meet(
+    world: World, payment_id: str, truth: Truth, *, capture_refused: bool = False
+) -> tuple[Reservation, Payment]:
+    try:
+        return await world.database.run(pay.advance, payment_id, truth, capture_refused=capture_refused)
+    except TimeLost:
+        return await world.database.run(pay.advance, payment_id, truth, may_retake=False)
+
+
+async def _load(tx: Tx, payment_id: str) -> tuple[Payment, PaymentAccount]:
+    payment = await payments.load(tx, payment_id)
+    assert payment is not None, payment_id
+    return payment, await payments.load_payee_even_deleted(tx, payment.payment_account_id)
+
+
+async def _now(tx: Tx) -> datetime:
+    return await tx.now()

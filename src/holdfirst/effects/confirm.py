@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Confirm, where the provider (or the integrator's back end) has to be heard first. Waits at most ten seconds."""
+
+import asyncio
+from datetime import timedelta
+
+from holdfirst.clock import monotonic
+from holdfirst.effects.advance import advance, close
+from holdfirst.effects.world import World
+from holdfirst.errors import ProviderUnavailable
+from holdfirst.flows.confirm import Asks, CloseFirst, ConfirmRequest, confirm
+from holdfirst.payment.payment import Payment, PaymentStatus
+from holdfirst.refusal import Code, Refusal
+from holdfirst.reservation.reservation import Reservation, Status
+from holdfirst.store import payments, reservations
+from holdfirst.store.database import Tx
+
+WAIT_SECONDS = 10
+LOOK_SECONDS = 0.1
+ASK_AT_MOST_EVERY = timedelta(seconds=1)
+
+
+async def confirm_with_provider(
+    world: World, request: ConfirmRequest, *, back_end_confirms: bool
+) -> Reservation | Refusal:
+    """`back_end_confirms`: the event type is `confirm_by: secret_key`, so a client secret waits for that."""
+    until = monotonic() + WAIT_SECONDS
+    while True:
+        answer = await world.database.run(confirm, request)
+        match answer:
+            case Reservation():
+                return answer
+            case CloseFirst(payment_ids=open_ids):
+                if (refusal := await _close_all(world, open_ids)) is not None:
+                    return refusal
+                continue
+            case Refusal(code=Code.PAYMENT_REQUIRED | Code.PAYMENT_IN_PROGRESS):
+                coming = await _ask(world, request.reservation_id)
+                if coming is None:
+                    continue
+                waits = back_end_confirms and request.asks is Asks.CLIENT_SECRET
+                if not (coming or waits) or monotonic() >= until:
+                    return answer
+                await asyncio.sleep(LOOK_SECONDS)
+            case Refusal():
+                return answer
+
+
+async def _close_all(world: World, payment_ids: list[str]) -> Refusal | None:
+    """Close what could still bring money; if that shows money, it is paid already."""
+    for payment_id in payment_ids:
+        try:
+            await close(world, payment_id)
+        except ProviderUnavailable:
+            return Refusal(
+                Code.PROVIDER_UNAVAILABLE,
+                "The payment provider did not close the open checkout.",
+                retry_after=2,
+            )
+        payment, reservation = await world.database.run(_look, payment_id)
+        if reservation.paid_by is not None or payment.authorized_minor or payment.captured_minor:
+            return Refusal(Code.ALREADY_PAID, "The open checkout turned out to be paid.")
+        if payment.can_bring_money:
+            return Refusal(Code.CHECKOUT_OPEN, "The open checkout cannot be closed now.")
+    return None
+
+
+async def _ask(world: World, reservation_id: str) -> bool | None:
+    """Ask about what could bring money. None: something changed, decide again; else whether money is on its way."""
+    attempts, reservation = await world.database.run(_attempts, reservation_id)
+    on_its_way = reservation.status is Status.PROCESSING
+    for payment in attempts:
+        if not payment.can_bring_money:
+            continue
+        on_its_way |= payment.status in (PaymentStatus.PROCESSING, PaymentStatus.AUTHORIZED)
+        if payment.provider_ref is None or not await world.database.run(
+            payments.ask_now, payment.id, ASK_AT_MOST_EVERY
+        ):
+            continue
+        try:
+            after, moved = await advance(world, payment.id)
+        except ProviderUnavailable:
+            continue
+        if after.status is not reservation.status or moved.status is not payment.status:
+            return None
+    return on_its_way
+
+
+async def _attempts(tx: Tx, reservation_id: str) -> tuple[list[Payment], Reservation]:
+    reservation = await reservations.load(tx, reservation_id)
+    assert reservation is not None
+    return (await payments.of_reservations(tx, [reservation_id]))[reservation_id], reservation
+
+
+async def _look(tx: Tx, payment_id: str) -> tuple[Payment, Reservation]:
+    payment = await payments.load(tx, payment_id)
+    assert payment is not None
+    reservation = await reservations.load(tx, payment.reservation_id)
+    assert reservation is not None
+    return payment, reservation

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What follows an outcome: mail, open checkouts to close, slot lists to refresh. Always rows in the same transaction.
+
+Everything that comes with a booking attaches here, to its outcome, and never to its making.
+"""
+
+import enum
+from collections.abc import Iterable
+from datetime import datetime
+
+from holdfirst.payment.payment import Mode, Payment
+from holdfirst.reservation.reservation import Reservation
+from holdfirst.store import jobs, reservations
+from holdfirst.store.database import Tx
+
+
+class Mail(enum.StrEnum):
+    CONFIRMED = "confirmed"
+    CANCELLED = "cancelled"
+    LATE_NOT_CHARGED = "late_not_charged"
+    LATE_REFUNDED = "late_refunded"
+
+
+async def became_firm(tx: Tx, reservation: Reservation, payments: Iterable[Payment], now: datetime) -> None:
+    await send_mail(tx, reservation, Mail.CONFIRMED, now)
+    await close_open(tx, (one for one in payments if one.id != reservation.paid_by), now)
+    reservations.announce_slots(tx, reservation)
+
+
+async def became_free(tx: Tx, reservation: Reservation, payments: Iterable[Payment], now: datetime) -> None:
+    """Released, expired or cancelled: nobody is to pay for it any more."""
+    await close_open(tx, payments, now)
+    reservations.announce_slots(tx, reservation)
+
+
+async def close_open(tx: Tx, payments: Iterable[Payment], now: datetime) -> None:
+    """Close what can be closed; what cannot is watched."""
+    for payment in payments:
+        if payment.can_bring_money and payment.mode is not Mode.SALE_UNCLOSEABLE:
+            await jobs.enqueue(tx, payment.account_id, "close", payment.id, due=now, lane=payment.id)
+
+
+async def send_mail(tx: Tx, reservation: Reservation, mail: Mail, now: datetime, about: str = "") -> None:
+    """At most one of each kind (and payment) for a reservation: the subject is the job's name."""
+    subject = "/".join(part for part in (reservation.id, mail.value, about) if part)
+    await jobs.enqueue(
+        tx, reservation.account_id, "send_mail", subject, due=now, lane=f"mail:{reservation.id}"
+    )

@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A payment for a hold: opened with frozen parameters, then brought in line with what its provider says."""
+
+from datetime import datetime, timedelta
+
+import msgspec
+from msgspec.structs import replace
+
+from holdfirst import ids
+from holdfirst.flows.locked import Locked, lock_with_hosts
+from holdfirst.flows.outcome import Mail, became_firm, became_free, send_mail
+from holdfirst.flows.owed import apply_refunds, owe
+from holdfirst.payment.payment import CAN_BRING_MONEY, Disposition, Late, Mode, Payment, PaymentStatus
+from holdfirst.payment.provider import CheckoutSpec, Phase, Truth
+from holdfirst.refusal import Code, Refusal
+from holdfirst.reservation import lifecycle
+from holdfirst.reservation.event_type import details_missing
+from holdfirst.reservation.reservation import Reservation, Status, status_at
+from holdfirst.reservation.verdict import Verdict, as_frozen, judge
+from holdfirst.settings import Limits
+from holdfirst.store import catalog, jobs, payments, reservations
+from holdfirst.store.database import Tx
+from holdfirst.store.payments import PaymentAccount
+
+TELL_A_HUMAN_AFTER = timedelta(minutes=10)
+
+
+class CheckoutRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`public_url`: where the world reaches us, for the return page and the notifications."""
+
+    reservation_id: str
+    return_url: str
+    cancel_url: str | None
+    public_url: str
+
+
+class ToOpen(msgspec.Struct, frozen=True):
+    """A payment whose checkout is to be opened (or was: the same key answers the same checkout)."""
+
+    payment: Payment
+    spec: CheckoutSpec
+    payee: PaymentAccount
+
+
+async def open_payment(tx: Tx, request: CheckoutRequest, limits: Limits) -> ToOpen | Refusal:
+    """Before the provider is called: the payment row, and what the deadline will do."""
+    reservation = await reservations.lock(tx, request.reservation_id)
+    assert reservation is not None
+    attempts = await payments.lock_all(tx, reservation.id)
+    event_type = await catalog.event_type_by_id(tx, reservation.event_type_id)
+    assert event_type is not None
+    now = await tx.now()
+
+    if (status := status_at(reservation, now)) is not Status.HELD:
+        await write_down_expiry(tx, reservation, attempts, now)
+        return lifecycle.refusal_of(status)
+    if (running := next((one for one in attempts if one.can_bring_money), None)) is not None:
+        return await _to_open(tx, running)
+    if not reservation.priced:
+        return Refusal(Code.NOTHING_TO_PAY, "This reservation costs nothing; confirm it.")
+    missing = details_missing(event_type.rules, reservation.customer, reservation.answers)
+    if missing:
+        return missing_details(missing)
+    payee = await payments.load_payee(tx, reservation.payment_account_id or "")
+    if payee is None:
+        return Refusal(Code.NO_PAYMENT_ACCOUNT, "The payment account of this reservation is gone.")
+    until = lifecycle.time_to_pay(
+        reservation, now, checkout_min=limits.checkout_min, total_max=limits.total_max
+    )
+    if isinstance(until, Refusal):
+        return until
+
+    # After this point it must succeed.
+    reservation = lifecycle.with_deadline(reservation, until, limits.processing_max)
+    if payee.mode is Mode.SALE:
+        reservation = lifecycle.closing_at_deadline(reservation, limits.processing_max)
+    await reservations.save(tx, reservation)
+    payment, spec = _frozen(reservation, payee, request, event_type.rules.name, now)
+    await payments.insert(tx, payment, spec)
+    await jobs.enqueue(tx, payment.account_id, "advance", payment.id, due=now + timedelta(seconds=10))
+    return ToOpen(payment, spec, payee)
+
+
+def _frozen(
+    reservation: Reservation, payee: PaymentAccount, request: CheckoutRequest, description: str, now: datetime
+) -> tuple[Payment, CheckoutSpec]:
+    """The row and the exact request: a repeat after a crash must be the same request to the provider."""
+    assert reservation.price is not None
+    payment = Payment(
+        id=ids.make("pay"),
+        account_id=reservation.account_id,
+        livemode=reservation.livemode,
+        reservation_id=reservation.id,
+        payment_account_id=payee.id,
+        provider=payee.provider,
+        mode=payee.mode,
+        status=PaymentStatus.OPEN,
+        amount=reservation.price,
+        pay_before=reservation.held_until,
+        return_url=request.return_url,
+        cancel_url=request.cancel_url,
+        created_at=now,
+    )
+    spec = CheckoutSpec(
+        key=payment.id,
+        amount=payment.amount,
+        mode=payee.mode,
+        livemode=payment.livemode,
+        description=description,
+        pay_before=payment.pay_before,
+        return_url=f"{request.public_url}/r/{reservation.id}",
+        notification_url=f"{request.public_url}/v1/notifications/{payee.provider}/{payee.id}",
+        customer_email=reservation.customer.get("email"),
+        locale=reservation.customer.get("locale"),
+    )
+    return payment, spec
+
+
+async def _to_open(tx: Tx, payment: Payment) -> ToOpen | Refusal:
+    payee = await payments.load_payee(tx, payment.payment_account_id)
+    if payee is None:
+        return Refusal(Code.NO_PAYMENT_ACCOUNT, "The payment account of this payment is gone.")
+    return ToOpen(payment, await payments.spec_of(tx, payment.id), payee)
+
+
+async def load_to_open(tx: Tx, payment_id: str) -> ToOpen | Refusal:
+    """The frozen request of a payment whose answer was lost, to be sent again."""
+    payment = await payments.load(tx, payment_id)
+    assert payment is not None
+    return await _to_open(tx, payment)
+
+
+def missing_details(missing: list[str]) -> Refusal:
+    return Refusal(Code.DETAILS_MISSING, "Still missing: " + ", ".join(missing) + ".", {"missing": missing})
+
+
+async def record_checkout(
+    tx: Tx, payment_id: str, provider_ref: str, checkout_url: str
+) -> tuple[Reservation, Payment]:
+    """The provider's reference. If the hold ended meanwhile, the new checkout is to be closed."""
+    reservation, payment = await lock_payment(tx, payment_id)
+    now = await tx.now()
+    payment = replace(payment, provider_ref=provider_ref, checkout_url=checkout_url)
+    await payments.save(tx, payment)
+    if status_at(reservation, now) is not Status.HELD:
+        await became_free(tx, reservation, [payment], now)
+    return reservation, payment
+
+
+async def record_no_checkout(tx: Tx, payment_id: str) -> None:
+    """The provider refused to open one: this attempt is over, and the deadline needs no closing for it."""
+    reservation, payment = await lock_payment(tx, payment_id)
+    now = await tx.now()
+    await payments.save(tx, replace(payment, status=PaymentStatus.FAILED))
+    await _let_deadline_expire(tx, reservation, payment, [], now)
+
+
+async def lock_payment(tx: Tx, payment_id: str) -> tuple[Reservation, Payment]:
+    unlocked = await payments.load(tx, payment_id)
+    assert unlocked is not None
+    reservation = await reservations.lock(tx, unlocked.reservation_id)
+    payment = await payments.lock(tx, payment_id)
+    assert reservation is not None and payment is not None
+    return reservation, payment
+
+
+async def advance(
+    tx: Tx, payment_id: str, truth: Truth, *, capture_refused: bool = False, may_retake: bool = True
+) -> tuple[Reservation, Payment]:
+    """Bring one payment, and its reservation, in line with the provider's truth. Every trigger runs this."""
+    locked = await lock_with_hosts(tx, payment_id)
+    reservation, payment, now = locked.reservation, locked.payment, locked.now
+    late_payment = locked.event_type.rules.late_payment
+    verdict = judge(reservation, payment, truth, now, late_payment)
+    if capture_refused and verdict is Verdict.CAPTURE:
+        verdict = Verdict.UNPIN
+    if verdict in (Verdict.RETAKE_AND_PIN, Verdict.RETAKE_AND_CONFIRM):
+        if may_retake and await retake(tx, locked):
+            payment = replace(payment, late=Late.RETAKEN)
+        else:
+            verdict = Verdict.GIVE_BACK
+    payment = with_truth(payment, truth, now)
+    if truth.refunds:
+        payment = await apply_refunds(tx, payment, truth, now)
+
+    match verdict:
+        case Verdict.WAIT:
+            pass
+        case Verdict.PIN | Verdict.RETAKE_AND_PIN:
+            reservation = lifecycle.pin(reservation, payment.id, now)
+            payment = replace(payment, disposition=Disposition.KEEP)
+            await _save(tx, reservation, payment)
+            await _capture(tx, payment, now)
+        case Verdict.CAPTURE:
+            await _capture(tx, payment, now)
+        case Verdict.CONFIRM | Verdict.RETAKE_AND_CONFIRM:
+            reservation = lifecycle.firm(reservation, now, paid_by=payment.id, payment_reference=None)
+            payment = replace(
+                payment, disposition=Disposition.KEEP, needs_human_code=None, needs_human_since=None
+            )
+            await _save(tx, reservation, payment)
+            await became_firm(tx, reservation, locked.attempts, now)
+        case Verdict.GIVE_BACK:
+            reservation = await write_down_expiry(tx, reservation, locked.attempts, now)
+            payment = await _give_back(tx, reservation, payment, truth, now)
+            if truth.phase is Phase.CAPTURED and reservation.paid_by != payment.id:
+                reservation = await _let_deadline_expire(tx, reservation, payment, locked.attempts, now)
+        case Verdict.UNPIN:
+            reservation = lifecycle.unpin(reservation, now)
+            payment = replace(payment, disposition=Disposition.VOID)
+            await _save(tx, reservation, payment)
+            await became_free(tx, reservation, [], now)
+            if truth.phase is Phase.AUTHORIZED:
+                await jobs.enqueue(tx, payment.account_id, "void", payment.id, due=now, lane=payment.id)
+        case Verdict.DEAD:
+            reservation = await _let_deadline_expire(tx, reservation, payment, locked.attempts, now)
+    payment = _alarm(reservation, payment, now)
+    await payments.save(tx, payment)
+    return reservation, payment
+
+
+async def retake(tx: Tx, locked: Locked) -> bool:
+    """Take an expired reservation's own time again: same hosts and seats, buffers and all, if all is as it was."""
+    reservation = locked.reservation
+    if not await catalog.event_type_is_live(tx, reservation.event_type_id):
+        return False
+    if not await catalog.hosts_are_live(tx, reservation.hosts):
+        return False
+    seats_max = locked.event_type.rules.seats
+    return await reservations.take_time(
+        tx, reservation, reservation.hosts, seats_max=seats_max, live_until=None
+    )
+
+
+_RANK = {
+    PaymentStatus.OPEN: 0,
+    PaymentStatus.PROCESSING: 1,
+    PaymentStatus.FAILED: 2,
+    PaymentStatus.ABANDONED: 2,
+    PaymentStatus.AUTHORIZED: 3,
+    PaymentStatus.VOIDED: 4,
+    PaymentStatus.CAPTURED: 5,
+    PaymentStatus.REFUNDED: 6,
+}
+_STATUS = {
+    Phase.OPEN: PaymentStatus.OPEN,
+    Phase.PROCESSING: PaymentStatus.PROCESSING,
+    Phase.AUTHORIZED: PaymentStatus.AUTHORIZED,
+    Phase.CAPTURED: PaymentStatus.CAPTURED,
+    Phase.FAILED: PaymentStatus.FAILED,
+    Phase.CLOSED: PaymentStatus.ABANDONED,
+    Phase.VOIDED: PaymentStatus.VOIDED,
+}
+
+
+def with_truth(payment: Payment, truth: Truth, now: datetime) -> Payment:
+    """The facts, moved forward only: notifications and answers come in any order."""
+    status = _STATUS[truth.phase]
+    if _RANK[status] <= _RANK[payment.status]:
+        status = payment.status
+    died = status in (PaymentStatus.FAILED, PaymentStatus.ABANDONED) and payment.status in CAN_BRING_MONEY
+    return replace(
+        payment,
+        status=status,
+        authorized_minor=max(payment.authorized_minor, truth.authorized_minor),
+        captured_minor=max(payment.captured_minor, truth.captured_minor),
+        disputed=payment.disputed or truth.disputed,
+        closed_at=now if died else payment.closed_at,
+    )
+
+
+async def _save(tx: Tx, reservation: Reservation, payment: Payment) -> None:
+    """Reservation first, then payment: the lock order, and what the constraints expect."""
+    await reservations.save(tx, reservation)
+    await payments.save(tx, payment)
+
+
+async def _capture(tx: Tx, payment: Payment, now: datetime) -> None:
+    await jobs.enqueue(tx, payment.account_id, "capture", payment.id, due=now, lane=payment.id)
+
+
+async def _give_back(
+    tx: Tx, reservation: Reservation, payment: Payment, truth: Truth, now: datetime
+) -> Payment:
+    """Money that no slot stands behind: all of it goes back."""
+    too_late = status_at(reservation, now) in (Status.EXPIRED, Status.RELEASED, Status.CANCELLED)
+    first = payment.disposition in (None, Disposition.KEEP)
+    if not as_frozen(payment, truth) and payment.needs_human_code is None:
+        payment = replace(payment, needs_human_code="amount_mismatch", needs_human_since=now)
+    if truth.phase is Phase.AUTHORIZED:
+        if too_late and payment.late in (None, Late.RETAKEN):
+            payment = replace(payment, late=Late.VOIDED)
+            await send_mail(tx, reservation, Mail.LATE_NOT_CHARGED, now, payment.id)
+        await jobs.enqueue(tx, payment.account_id, "void", payment.id, due=now, lane=payment.id)
+        return replace(payment, disposition=Disposition.VOID if first else payment.disposition)
+    if payment.kept_minor > 0:
+        if too_late:
+            payment = replace(payment, late=Late.REFUNDED)
+            await send_mail(tx, reservation, Mail.LATE_REFUNDED, now, payment.id)
+        payment = await owe(tx, payment, payment.kept_minor, now)
+    return replace(payment, disposition=Disposition.REFUND if first else payment.disposition)
+
+
+async def _let_deadline_expire(
+    tx: Tx, reservation: Reservation, payment: Payment, attempts: list[Payment], now: datetime
+) -> Reservation:
+    """This checkout can bring no more. If the deadline (or a release) waited for it alone, it waits no longer."""
+    another = any(one.mode is Mode.SALE and one.can_bring_money and one.id != payment.id for one in attempts)
+    if payment.mode is not Mode.SALE or another:
+        return reservation
+    later = lifecycle.checkout_dead(reservation, now)
+    if later is not reservation:
+        await reservations.save(tx, later)
+        if later.ended is not None:
+            await became_free(tx, later, [], now)
+    return later
+
+
+async def write_down_expiry(
+    tx: Tx, reservation: Reservation, attempts: list[Payment], now: datetime
+) -> Reservation:
+    """Whoever tells a holder `expired` has first committed it: a clock that steps back revives nothing."""
+    over = lifecycle.expired(reservation, now)
+    if over is None:
+        return reservation
+    await reservations.save(tx, over)
+    await became_free(tx, over, attempts, now)
+    return over
+
+
+def _alarm(reservation: Reservation, payment: Payment, now: datetime) -> Payment:
+    """A capture that nobody has an answer for: after ten minutes a human is told."""
+    stuck = (
+        reservation.pinned_at is not None
+        and reservation.paid_by == payment.id
+        and now - reservation.pinned_at > TELL_A_HUMAN_AFTER
+    )
+    if stuck and payment.needs_human_code is None:
+        return replace(payment, needs_human_code="capture_unanswered", needs_human_since=now)
+    return payment
+
+
+async def note_unanswered(tx: Tx, payment_id: str) -> None:
+    """The provider did not answer. Nothing changes, but a human may have to know."""
+    reservation, payment = await lock_payment(tx, payment_id)
+    alarmed = _alarm(reservation, payment, await tx.now())
+    if alarmed is not payment:
+        await payments.save(tx, alarmed)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is paid: the event type's payment account, else the assigned host's, else the account's only one."""
+
+from holdfirst.refusal import Code, Refusal
+from holdfirst.reservation.event_type import Assignment, EventTypeRules, Host, Offer
+from holdfirst.store import payments
+from holdfirst.store.database import Tx
+
+
+async def payees(tx: Tx, offer: Offer) -> dict[str, str] | Refusal:
+    """The payment account by host; empty where nothing is asked for."""
+    return await payees_of(tx, offer.event_type.account_id, offer.event_type.rules, list(offer.hosts))
+
+
+async def payees_of(
+    tx: Tx, account_id: str, rules: EventTypeRules, hosts: list[Host]
+) -> dict[str, str] | Refusal:
+    if not rules.priced:
+        return {}
+    known = [payee.id for payee in await payments.payees(tx, account_id)]
+    only = known[0] if len(known) == 1 else None
+    found: dict[str, str] = {}
+    for host in hosts:
+        payee = rules.payment_account or host.payment_account_id or only
+        if payee is None or payee not in known:
+            return Refusal(
+                Code.NO_PAYMENT_ACCOUNT,
+                f"Nobody to be paid for host {host.id}. Name a payment_account on the event type or on the host,"
+                " or keep exactly one payment account.",
+                {"host": host.id},
+            )
+        found[host.id] = payee
+    if rules.assignment is Assignment.ALL_OF and len(set(found.values())) > 1:
+        return Refusal(
+            Code.PAYEE_AMBIGUOUS,
+            "Its hosts are paid to different payment accounts; name one on the event type.",
+        )
+    return found

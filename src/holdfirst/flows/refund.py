@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which refund is to be paid out next; refunds of one payment run one at a time."""
+
+import msgspec
+from msgspec.structs import replace
+
+from holdfirst.flows.pay import lock_payment
+from holdfirst.payment.payment import Payment
+from holdfirst.store import payments
+from holdfirst.store.database import Tx
+from holdfirst.store.payments import PaymentAccount, Refund
+
+
+class DueRefund(msgspec.Struct, frozen=True):
+    payment: Payment
+    refund: Refund
+    payee: PaymentAccount
+
+
+async def next_due(tx: Tx, payment_id: str) -> DueRefund | None:
+    """The oldest refund still due. Its `sent` tells whether a call may have been made before this one."""
+    _, payment = await lock_payment(tx, payment_id)
+    due = next((one for one in await payments.refunds_of(tx, payment_id) if one.status == "due"), None)
+    payee = await payments.load_payee_even_deleted(tx, payment.payment_account_id)
+    return DueRefund(payment, due, payee) if due is not None else None
+
+
+async def about_to_send(tx: Tx, refund_id: str) -> None:
+    """Written before the call: after a crash, the provider's own list is asked before another call is made."""
+    await payments.mark_refund_sent(tx, refund_id)
+
+
+async def tell_a_human(tx: Tx, payment_id: str, code: str) -> None:
+    """Something that trying again does not mend by itself; kept until somebody resolves it."""
+    _, payment = await lock_payment(tx, payment_id)
+    if payment.needs_human_code is None:
+        await payments.save(tx, replace(payment, needs_human_code=code, needs_human_since=await tx.now()))

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Move a reservation to another slot: the new time taken and the old given up in one step."""
+
+from datetime import datetime, timedelta
+
+import msgspec
+
+from holdfirst.availability.slots import hosts_offering
+from holdfirst.flows.list_slots import host_time, slot_rules
+from holdfirst.flows.locked import lock_reservation_with_hosts
+from holdfirst.flows.pay import write_down_expiry
+from holdfirst.flows.reserve import slot_taken
+from holdfirst.interval import to_ms
+from holdfirst.refusal import Code, Refusal
+from holdfirst.reservation import lifecycle
+from holdfirst.reservation.event_type import Assignment, EventTypeRules, Offer
+from holdfirst.reservation.reservation import EndedBy, Reservation, Status, lapses_at, status_at
+from holdfirst.store import catalog, payments, reservations
+from holdfirst.store.database import Tx
+
+
+class RescheduleRequest(msgspec.Struct, frozen=True, kw_only=True):
+    reservation_id: str
+    start: datetime
+    by: EndedBy
+
+
+async def reschedule(tx: Tx, request: RescheduleRequest) -> Reservation | Refusal:
+    guess = await reservations.load(tx, request.reservation_id)
+    assert guess is not None
+    offer = await catalog.load_offer(tx, guess.account_id, guess.event_type_id)
+    candidates = [host.id for host in offer.hosts] if offer else []
+    reservation = await lock_reservation_with_hosts(tx, request.reservation_id, tuple(candidates))
+    attempts = await payments.lock_all(tx, reservation.id)
+    now = await tx.now()
+
+    status = status_at(reservation, now)
+    if status not in (Status.HELD, Status.CONFIRMED):
+        await write_down_expiry(tx, reservation, attempts, now)
+        return lifecycle.refusal_of(status)
+    if status is Status.HELD and any(one.can_bring_money for one in attempts):
+        return Refusal(Code.CHECKOUT_OPEN, "A payment is under way; finish it or let it go first.")
+    if offer is None or not offer.event_type.rules.active:
+        return Refusal(Code.EVENT_TYPE_INACTIVE, "This event type takes no reservations now.")
+    rules = offer.event_type.rules
+    if (
+        status is Status.CONFIRMED
+        and request.by is EndedBy.CUSTOMER
+        and not _within_policy(reservation, rules, now)
+    ):
+        return Refusal(Code.TOO_LATE_TO_RESCHEDULE, "This reservation can no longer be moved here.")
+    choices = _choices(reservation, offer, request.start, now)
+    if not choices:
+        return Refusal(Code.SLOT_NOT_OFFERED, "This time is not offered.")
+
+    for hosts in choices:
+        moved = lifecycle.moved(reservation, request.start, hosts)
+        if await reservations.take_time(
+            tx, moved, hosts, seats_max=rules.seats, live_until=lapses_at(reservation)
+        ):
+            # After this point it must succeed.
+            await reservations.save(tx, moved)
+            reservations.announce_slots(tx, reservation)
+            reservations.announce_slots(tx, moved)
+            return moved
+    return slot_taken()
+
+
+def _within_policy(reservation: Reservation, rules: EventTypeRules, now: datetime) -> bool:
+    policy = rules.reschedule
+    if policy is None or reservation.sequence >= policy.times_max:
+        return False
+    return now < reservation.start - timedelta(minutes=policy.until_minutes_before)
+
+
+def _choices(reservation: Reservation, offer: Offer, start: datetime, now: datetime) -> list[tuple[str, ...]]:
+    """Who could serve the new time: the same hosts first, then (one of several) another one."""
+    rules = offer.event_type.rules
+    offering = hosts_offering(
+        slot_rules(rules),
+        [host_time(host, offer.event_type.id, None) for host in offer.hosts],
+        rules.assignment.value,
+        to_ms(start),
+        to_ms(now),
+    )
+    if rules.assignment is Assignment.ALL_OF:
+        return [offering] if offering else []
+    same = [(host,) for host in reservation.hosts if host in offering]
+    # Who is paid was frozen with the price, so another host serves only where nothing is to be paid to the first.
+    others = [(host,) for host in offering if host not in reservation.hosts] if not reservation.priced else []
+    return same + others

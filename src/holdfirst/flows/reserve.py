@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hold a slot: load, decide, and let the claim in the database have the last word."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from holdfirst import ids
+from holdfirst.availability.slots import hosts_offering
+from holdfirst.availability.windows import local_day
+from holdfirst.flows.keyed import Replay, RequestKey, key_refusal
+from holdfirst.flows.list_slots import SlotQuery, host_time, invalid, slot_rules, slots_of
+from holdfirst.flows.payee import payees
+from holdfirst.interval import from_ms, to_ms
+from holdfirst.refusal import Code, Refusal
+from holdfirst.reservation.event_type import Assignment, Host, Offer, answer_problems
+from holdfirst.reservation.reservation import Reservation, Status
+from holdfirst.settings import Limits
+from holdfirst.store import catalog, reservations
+from holdfirst.store.database import Tx
+from holdfirst.store.jobs import CHANNEL
+
+
+class ReserveRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client asked for. `holder_*`: keyed digests, set where a publishable key asks (its holds count)."""
+
+    account_id: str
+    event_type: str
+    start: datetime
+    seats: int = 1
+    host_id: str | None = None
+    customer: Mapping[str, Any] = {}
+    guests: Sequence[str] = ()
+    answers: Mapping[str, Any] = {}
+    metadata: Mapping[str, Any] = {}
+    hold_seconds: int | None = None
+    outside_rules: bool = False
+    by_publishable_key: bool = False
+    holder_address: bytes | None = None
+    holder_email: bytes | None = None
+
+
+async def reserve(
+    tx: Tx, request: ReserveRequest, limits: Limits, key: RequestKey | None = None
+) -> Reservation | Replay | Refusal:
+    """Held, or why not. One statement writes: it is its own transaction, the idempotency key included."""
+    offer = await catalog.load_offer(tx, request.account_id, request.event_type)
+    if offer is None:
+        return Refusal(Code.EVENT_TYPE_NOT_FOUND, "There is no such event type.")
+    rules = offer.event_type.rules
+    if not rules.active:
+        return Refusal(Code.EVENT_TYPE_INACTIVE, "This event type takes no reservations now.")
+    hold_seconds = request.hold_seconds or min(
+        max(rules.hold_seconds, limits.hold_seconds_min), limits.hold_seconds_max
+    )
+    if (refusal := _broken_rule(request, offer, limits)) is not None:
+        return refusal
+    hosts = _candidates(request, offer)
+    if not hosts:
+        return Refusal(
+            Code.SLOT_NOT_OFFERED,
+            "This time is not offered: off the grid, outside the hours, or too soon or too late.",
+        )
+    payee_by_host = await payees(tx, offer)
+    if isinstance(payee_by_host, Refusal):
+        return payee_by_host
+
+    wanted = _draft(request, offer, hold_seconds)
+    item = _item(request, wanted, offer, hosts, payee_by_host) | {
+        "address_max": limits.holds_per_address_max,
+        "email_max": limits.holds_per_email_max,
+    }
+    if key is not None:
+        item["key"] = {"scope": key.scope, "key": key.key, "fingerprint": key.fingerprint.hex()}
+    [taken] = await reservations.reserve(tx, [item])
+    match taken.outcome:
+        case "held":
+            assert taken.hosts is not None and taken.created_at is not None and taken.held_until is not None
+            held = msgspec.structs.replace(
+                wanted,
+                hosts=tuple(taken.hosts),
+                created_at=taken.created_at,
+                held_until=taken.held_until,
+                payment_account_id=payee_by_host.get(taken.hosts[0]),
+            )
+            reservations.announce_slots(tx, held)
+            tx.announce(CHANNEL)
+            return held
+        case "taken":
+            return await _slot_taken(tx, request, offer)
+        case "day_full":
+            return Refusal(Code.SLOT_NOT_OFFERED, "This day is full.")
+        case "too_many_holds":
+            return Refusal(
+                Code.TOO_MANY_HOLDS, "Too many holds are open; let one run out or release it.", retry_after=30
+            )
+        case "replay":
+            return Replay(201, taken.result)
+        case outcome:
+            return key_refusal(outcome)
+
+
+def _broken_rule(request: ReserveRequest, offer: Offer, limits: Limits) -> Refusal | None:
+    """What the event type's own rules say about the request, field by field."""
+    rules = offer.event_type.rules
+    errors: list[tuple[str, str]] = []
+    if request.seats > rules.seats:
+        errors.append(("seats", f"at most {rules.seats} can be reserved"))
+    if request.host_id is not None and request.host_id not in [host.id for host in offer.hosts]:
+        errors.append(("host", "is not a host of this event type"))
+    if request.host_id is not None and rules.assignment is Assignment.ALL_OF:
+        errors.append(("host", "cannot be chosen where all hosts take part"))
+    if len(request.guests) > rules.guests_max:
+        errors.append(("guests", f"at most {rules.guests_max} can be brought"))
+    longest = limits.hold_seconds_max
+    if request.by_publishable_key:
+        longest = min(longest, max(rules.hold_seconds, limits.hold_seconds_min))
+    if request.hold_seconds is not None and not limits.hold_seconds_min <= request.hold_seconds <= longest:
+        errors.append(("hold_seconds", f"must lie between {limits.hold_seconds_min} and {longest}"))
+    errors += answer_problems(rules.questions, request.answers)
+    if not errors:
+        return None
+    field, message = errors[0]
+    return Refusal(
+        Code.INVALID_REQUEST,
+        f"{field}: {message}.",
+        {"errors": [{"field": field, "message": message} for field, message in errors]},
+    )
+
+
+def _candidates(request: ReserveRequest, offer: Offer) -> list[Host]:
+    """The hosts that the rules offer at this start, whether or not their time is free."""
+    rules = offer.event_type.rules
+    asked = [host for host in offer.hosts if request.host_id in (None, host.id)]
+    if request.outside_rules:
+        return asked
+    offering = hosts_offering(
+        slot_rules(rules),
+        [host_time(host, offer.event_type.id, None) for host in asked],
+        rules.assignment.value,
+        to_ms(request.start),
+        to_ms(offer.now),
+    )
+    return [host for host in asked if host.id in offering]
+
+
+def _draft(request: ReserveRequest, offer: Offer, hold_seconds: int) -> Reservation:
+    """The reservation as it will be, but for what the claim decides: hosts and instants."""
+    rules = offer.event_type.rules
+    return Reservation(
+        id=ids.make("res"),
+        account_id=request.account_id,
+        livemode=offer.livemode,
+        event_type_id=offer.event_type.id,
+        status=Status.HELD,
+        start=request.start,
+        end=request.start + rules.duration,
+        buffer_before_minutes=rules.buffer_before_minutes,
+        buffer_after_minutes=rules.buffer_after_minutes,
+        hosts=(),
+        seats=request.seats,
+        held_until=offer.now,
+        hold_seconds=hold_seconds,
+        created_at=offer.now,
+        price=rules.price.times(request.seats) if rules.price is not None else None,
+        customer=request.customer,
+        guests=tuple(request.guests),
+        answers=request.answers,
+        metadata=request.metadata,
+    )
+
+
+def _item(
+    request: ReserveRequest, wanted: Reservation, offer: Offer, hosts: list[Host], payees: Mapping[str, str]
+) -> dict[str, Any]:
+    """One item of the claim's call; what it means is told in store/functions.sql."""
+    rules = offer.event_type.rules
+    locks = [f"host:{host.id}" for host in hosts]
+    if request.holder_address is not None:
+        locks.append(f"address:{request.account_id}:{request.holder_address.hex()}")
+    if request.holder_email is not None:
+        locks.append(f"email:{request.account_id}:{request.holder_email.hex()}")
+    item: dict[str, Any] = {
+        "locks": locks,
+        "hosts": [host.id for host in hosts],
+        "all": rules.assignment is Assignment.ALL_OF,
+        "from": wanted.start - rules.buffer_before,
+        "to": wanted.end + rules.buffer_after,
+        "seats_max": rules.seats,
+        "hold_seconds": wanted.hold_seconds,
+        "payees": payees,
+        "row": {
+            "id": wanted.id,
+            "account_id": wanted.account_id,
+            "livemode": wanted.livemode,
+            "event_type_id": wanted.event_type_id,
+            "start": wanted.start,
+            "end": wanted.end,
+            "buffer_before_minutes": wanted.buffer_before_minutes,
+            "buffer_after_minutes": wanted.buffer_after_minutes,
+            "seats": wanted.seats,
+            "price_minor": wanted.price.amount_minor if wanted.price else None,
+            "currency": wanted.price.currency if wanted.price else None,
+            "customer": wanted.customer,
+            "guests": wanted.guests,
+            "answers": wanted.answers,
+            "metadata": wanted.metadata,
+            "holder_address": request.holder_address.hex() if request.holder_address else None,
+            "holder_email": request.holder_email.hex() if request.holder_email else None,
+        },
+    }
+    if rules.per_day_max is not None and not request.outside_rules:
+        days = [local_day(host.time_zone, to_ms(wanted.start)) for host in hosts]
+        item |= {
+            "day_max": rules.per_day_max,
+            "day_from": [from_ms(start) for start, _ in days],
+            "day_to": [from_ms(end) for _, end in days],
+        }
+    return item
+
+
+async def _slot_taken(tx: Tx, request: ReserveRequest, offer: Offer) -> Refusal:
+    """Somebody else has it; with what is left of that day, so that the customer can choose again at once."""
+    zone = request.customer.get("time_zone") or offer.hosts[0].time_zone
+    start, end = local_day(zone, to_ms(request.start))
+    query = SlotQuery(start=from_ms(start), end=from_ms(end), seats=request.seats, host_id=request.host_id)
+    left = await slots_of(tx, offer, query)
+    slots = [
+        {"start": from_ms(slot.start), "end": from_ms(slot.end), "seats_left": slot.seats_left}
+        for slot in left.slots
+    ]
+    return slot_taken(slots)
+
+
+def slot_taken(slots: Sequence[Mapping[str, Any]] = ()) -> Refusal:
+    return Refusal(Code.SLOT_TAKEN, "Somebody else has this time.", {"slots": list(slots)})

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The key ring: newest key first. It seals credentials at rest and makes a reservation's client secret.
+
+Sealed text is AES-256-GCM: one byte of version, four of the key's fingerprint, twelve of nonce, then the
+ciphertext; what it belongs to is authenticated with it, so that a sealed value moved to another row does not open.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from holdfirst.errors import ConfigurationError
+
+VERSION = b"\x01"
+CLIENT_SECRET_PREFIX = "hf_cs_"
+
+
+class KeyRing:
+    """One or more 32-byte keys; everything is made with the first and read with any."""
+
+    def __init__(self, keys: list[bytes]) -> None:
+        assert keys
+        self._keys = keys
+
+    @property
+    def fingerprints(self) -> list[str]:
+        return [_fingerprint(key).hex() for key in self._keys]
+
+    def seal(self, plain: bytes, belongs_to: str) -> bytes:
+        key = self._keys[0]
+        nonce = secrets.token_bytes(12)
+        box = AESGCM(_derived(key, b"seal")).encrypt(nonce, plain, belongs_to.encode())
+        return VERSION + _fingerprint(key) + nonce + box
+
+    def unseal(self, sealed: bytes, belongs_to: str) -> bytes:
+        """Raises `ConfigurationError` where no key of the ring opens it."""
+        mark, nonce, box = sealed[1:5], sealed[5:17], sealed[17:]
+        for key in self._keys:
+            if sealed[:1] == VERSION and _fingerprint(key) == mark:
+                try:
+                    return AESGCM(_derived(key, b"seal")).decrypt(nonce, box, belongs_to.encode())
+                except InvalidTag:
+                    break
+        raise ConfigurationError("A sealed credential does not open with any key of HOLDFIRST_SECRET_KEY.")
+
+    def sealed_with_newest(self, sealed: bytes) -> bool:
+        return sealed[1:5] == _fingerprint(self._keys[0])
+
+    def client_secret(self, reservation_id: str, version: int) -> str:
+        """`hf_cs_` + the id without `res_` + `.` + HMAC-SHA256; never stored, so it can be stated again."""
+        return _client_secret(self._keys[0], reservation_id, version)
+
+    def is_client_secret(self, secret: str, reservation_id: str, version: int) -> bool:
+        made = (_client_secret(key, reservation_id, version) for key in self._keys)
+        return any([hmac.compare_digest(secret.encode(), one.encode()) for one in made])
+
+    def digest(self, text: str) -> bytes:
+        """A keyed digest for counting without knowing; of the oldest key, so that a rotation loses no count."""
+        return hmac.digest(_derived(self._keys[-1], b"digest"), text.encode(), "sha256")[:16]
+
+
+def reservation_of(client_secret: str) -> str | None:
+    """The reservation that a client secret claims to be of."""
+    body, dot, _ = client_secret.removeprefix(CLIENT_SECRET_PREFIX).partition(".")
+    return f"res_{body}" if dot and client_secret.startswith(CLIENT_SECRET_PREFIX) else None
+
+
+def open_ring(setting: str | None, data_dir: Path) -> KeyRing:
+    """From `HOLDFIRST_SECRET_KEY` (comma separated, newest first), else from a file made in the data directory."""
+    if setting is None:
+        path = data_dir / "secret-key"
+        if not path.exists():
+            _write_once(path)
+        setting = path.read_text()
+    return KeyRing(
+        [_parse(part) for part in setting.replace("\n", ",").split(",") if part.strip()] or [_parse("")]
+    )
+
+
+def _write_once(path: Path) -> None:
+    """Whoever is first makes it; another process that starts at the same time reads the same one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+
+
+def _parse(text: str) -> bytes:
+    try:
+        key = base64.urlsafe_b64decode(text.strip().replace("+", "-").replace("/", "_"))
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != 32:
+        raise ConfigurationError(
+            "HOLDFIRST_SECRET_KEY must be 32 random bytes in base64 (several, newest first, separated by commas);"
+            " make one with: python3 -c 'import secrets,base64;"
+            "print(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())'"
+        )
+    return key
+
+
+def _fingerprint(key: bytes) -> bytes:
+    return hashlib.sha256(b"holdfirst fingerprint" + key).digest()[:4]
+
+
+def _derived(key: bytes, purpose: bytes) -> bytes:
+    return hmac.digest(key, b"holdfirst " + purpose, "sha256")
+
+
+def _client_secret(key: bytes, reservation_id: str, version: int) -> str:
+    tag = hmac.digest(_derived(key, b"client secret"), f"{reservation_id}|{version}".encode(), "sha256")
+    body = reservation_id.removeprefix("res_")
+    return f"{CLIENT_SECRET_PREFIX}{body}.{base64.urlsafe_b64encode(tag).rstrip(b'=').decode()}"

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a provider's truth means for a reservation: one pure function, run by every trigger alike.
+
+Pin first, then capture; say confirmed only after the capture. Late is what our transaction sees after
+`held_until` by the database's clock, whenever the provider says it was paid.
+"""
+
+import enum
+from datetime import datetime
+
+from holdfirst.payment.payment import Disposition, Payment, PaymentStatus
+from holdfirst.payment.provider import Phase, Truth
+from holdfirst.reservation.event_type import LatePayment
+from holdfirst.reservation.lifecycle import retakeable
+from holdfirst.reservation.reservation import Cause, Reservation, Status, status_at
+
+
+class Verdict(enum.StrEnum):
+    WAIT = "wait"
+    """Nothing to decide: the checkout is open, or what we know already is what is true."""
+    PIN = "pin"
+    """Authorised while the time is ours: keep the time, then capture."""
+    RETAKE_AND_PIN = "retake_and_pin"
+    CAPTURE = "capture"
+    """Pinned and still only authorised: capture (again)."""
+    CONFIRM = "confirm"
+    """The money is here and the time is ours."""
+    RETAKE_AND_CONFIRM = "retake_and_confirm"
+    GIVE_BACK = "give_back"
+    """Money that no slot stands behind: void what is authorised, refund what is captured."""
+    UNPIN = "unpin"
+    """Pinned, but the money is gone: nobody was charged; the time is free."""
+    DEAD = "dead"
+    """Nobody can pay this checkout (as far as the provider knows)."""
+
+
+def judge(
+    reservation: Reservation, payment: Payment, truth: Truth, now: datetime, late_payment: LatePayment
+) -> Verdict:
+    """What to do, given the rows (locked), the provider's truth and the database's clock."""
+    match truth.phase:
+        case Phase.OPEN | Phase.PROCESSING:
+            return Verdict.WAIT
+        case Phase.FAILED | Phase.CLOSED | Phase.VOIDED:
+            return Verdict.UNPIN if _pinned_by(reservation, payment) else Verdict.DEAD
+        case Phase.AUTHORIZED | Phase.CAPTURED:
+            if not as_frozen(payment, truth):
+                return Verdict.GIVE_BACK
+            return _judge_money(reservation, payment, truth, now, late_payment)
+
+
+def as_frozen(payment: Payment, truth: Truth) -> bool:
+    """Whether amount, currency and live or test equal what was frozen when the checkout opened."""
+    moved = truth.captured_minor if truth.phase is Phase.CAPTURED else truth.authorized_minor
+    return (
+        truth.amount == payment.amount
+        and moved == payment.amount.amount_minor
+        and truth.livemode == payment.livemode
+    )
+
+
+def _judge_money(
+    reservation: Reservation, payment: Payment, truth: Truth, now: datetime, late_payment: LatePayment
+) -> Verdict:
+    captured = truth.phase is Phase.CAPTURED
+    if payment.disposition is Disposition.KEEP and reservation.paid_by == payment.id:
+        if not _pinned_by(reservation, payment):
+            return Verdict.WAIT
+        return Verdict.CONFIRM if captured else Verdict.CAPTURE
+    if payment.disposition is not None or _given_back(payment):
+        return Verdict.GIVE_BACK
+    match status_at(reservation, now):
+        case Status.HELD:
+            return Verdict.CONFIRM if captured else Verdict.PIN
+        case Status.PROCESSING if reservation.cause is not Cause.CAPTURE:
+            # A refused close means that it was paid.
+            return Verdict.CONFIRM if captured else Verdict.PIN
+        case Status.EXPIRED if late_payment is LatePayment.RETAKE and retakeable(reservation, now):
+            return Verdict.RETAKE_AND_CONFIRM if captured else Verdict.RETAKE_AND_PIN
+        case _:
+            return Verdict.GIVE_BACK
+
+
+def _pinned_by(reservation: Reservation, payment: Payment) -> bool:
+    return (
+        reservation.status is Status.PROCESSING
+        and reservation.cause is Cause.CAPTURE
+        and reservation.paid_by == payment.id
+    )
+
+
+def _given_back(payment: Payment) -> bool:
+    """A payment once voided or refunded never pays for anything again."""
+    return payment.status in (PaymentStatus.VOIDED, PaymentStatus.REFUNDED)

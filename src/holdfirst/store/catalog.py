@@ -1,0 +1,407 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is set up: accounts, keys, hosts, event types, and time blocked from outside."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import asyncpg
+import msgspec
+
+from holdfirst.availability.schedule import Schedule
+from holdfirst.reservation.event_type import EventType, EventTypeRules, Host, Offer
+from holdfirst.store.database import Tx
+
+
+class Account(msgspec.Struct, frozen=True):
+    id: str
+    slug: str
+    mode: str
+    created_at: datetime
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key as it is known here: its digest, never itself."""
+
+    id: str
+    account_id: str
+    kind: str
+    livemode: bool
+    origins: Sequence[str]
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+# Accounts and keys
+
+
+async def insert_account(tx: Tx, account: Account) -> bool:
+    """False: the slug is taken."""
+    tag = await tx.execute(
+        "insert into account (id, slug, mode, created_at) values ($1, $2, $3, $4) on conflict (slug) do nothing",
+        account.id,
+        account.slug,
+        account.mode,
+        account.created_at,
+    )
+    return tag != "INSERT 0 0"
+
+
+async def accounts(tx: Tx) -> list[Account]:
+    return [Account(**row) for row in await tx.rows("select * from account order by created_at, slug")]
+
+
+async def account_by_slug(tx: Tx, slug: str) -> Account | None:
+    row = await tx.row("select * from account where slug = $1", slug)
+    return row and Account(**row)
+
+
+_KEY = """
+select api_key.id, account_id, kind, mode = 'live' as livemode, origins, api_key.created_at, revoked_at
+from api_key join account on account.id = account_id
+"""
+
+
+async def key_by_digest(tx: Tx, digest: bytes) -> ApiKey | None:
+    row = await tx.row(_KEY + " where digest = $1 and revoked_at is null", digest)
+    return row and ApiKey(**row)
+
+
+async def keys(tx: Tx, account_id: str) -> list[ApiKey]:
+    rows = await tx.rows(_KEY + " where account_id = $1 order by api_key.created_at", account_id)
+    return [ApiKey(**row) for row in rows]
+
+
+async def insert_key(tx: Tx, key: ApiKey, digest: bytes) -> None:
+    await tx.execute(
+        "insert into api_key (id, account_id, kind, digest, origins, created_at) values ($1, $2, $3, $4, $5, $6)",
+        key.id,
+        key.account_id,
+        key.kind,
+        digest,
+        list(key.origins),
+        key.created_at,
+    )
+
+
+async def revoke_key(tx: Tx, key_id: str) -> bool:
+    tag = await tx.execute(
+        "update api_key set revoked_at = the_clock() where id = $1 and revoked_at is null", key_id
+    )
+    return tag != "UPDATE 0"
+
+
+async def ring_fingerprints(tx: Tx) -> set[str]:
+    return {row["fingerprint"] for row in await tx.rows("select fingerprint from key_ring")}
+
+
+async def add_ring_fingerprint(tx: Tx, fingerprint: str) -> None:
+    await tx.execute(
+        "insert into key_ring (fingerprint, created_at) values ($1, the_clock()) on conflict do nothing",
+        fingerprint,
+    )
+
+
+# Hosts
+
+_HOST = """
+id, account_id, slug, name, email, time_zone, schedule, payment_account_id, external_id, metadata, created_at
+"""
+
+
+async def insert_host(tx: Tx, host: Host) -> bool:
+    """False: the slug is taken."""
+    tag = await tx.execute(
+        f"insert into host ({_HOST}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+        " on conflict (account_id, slug) where deleted_at is null do nothing",
+        *_host_values(host),
+    )
+    return tag != "INSERT 0 0"
+
+
+async def save_host(tx: Tx, host: Host) -> bool:
+    """False: the slug is taken."""
+    try:
+        await tx.execute(
+            """
+            update host set slug = $3, name = $4, email = $5, time_zone = $6, schedule = $7,
+                payment_account_id = $8, external_id = $9, metadata = $10
+            where id = $1 and account_id = $2 and created_at = $11
+            """,
+            *_host_values(host),
+        )
+    except asyncpg.UniqueViolationError:
+        return False
+    return True
+
+
+async def delete_host(tx: Tx, host_id: str) -> None:
+    await tx.execute("update host set deleted_at = the_clock() where id = $1", host_id)
+
+
+async def load_host(tx: Tx, account_id: str, host_id: str) -> Host | None:
+    row = await tx.row(
+        f"select {_HOST} from host where account_id = $1 and id = $2 and deleted_at is null",
+        account_id,
+        host_id,
+    )
+    return row and _host(row)
+
+
+async def hosts(tx: Tx, account_id: str, *, before: str | None = None, limit: int = 1000) -> list[Host]:
+    """Newest first."""
+    rows = await tx.rows(
+        f"select {_HOST} from host where account_id = $1 and deleted_at is null"
+        " and ($2::text is null or id < $2) order by id desc limit $3",
+        account_id,
+        before,
+        limit,
+    )
+    return [_host(row) for row in rows]
+
+
+async def host_in_use(tx: Tx, account_id: str, host_id: str) -> bool:
+    """Whether an event type names this host, or a live claim takes its time."""
+    used: bool = await tx.value(
+        """
+        select exists (
+            select from event_type where account_id = $1 and deleted_at is null and rules -> 'hosts' ? $2
+        ) or exists (select from claim where host_id = $2 and live_until > the_clock() and ends_at > the_clock())
+        """,
+        account_id,
+        host_id,
+    )
+    return used
+
+
+def _host_values(host: Host) -> tuple[object, ...]:
+    return (
+        host.id,
+        host.account_id,
+        host.slug,
+        host.name,
+        host.email,
+        host.time_zone,
+        msgspec.json.encode(host.schedule).decode(),
+        host.payment_account_id,
+        host.external_id,
+        msgspec.json.encode(host.metadata).decode(),
+        host.created_at,
+    )
+
+
+def _host(row: asyncpg.Record) -> Host:
+    return Host(
+        id=row["id"],
+        account_id=row["account_id"],
+        slug=row["slug"],
+        name=row["name"],
+        email=row["email"],
+        time_zone=row["time_zone"],
+        schedule=msgspec.json.decode(row["schedule"], type=Schedule),
+        payment_account_id=row["payment_account_id"],
+        external_id=row["external_id"],
+        metadata=msgspec.json.decode(row["metadata"]),
+        created_at=row["created_at"],
+    )
+
+
+# Busy
+
+
+async def put_busy(tx: Tx, account_id: str, host_id: str, key: str, start: datetime, end: datetime) -> None:
+    """Under the host's lock, as every taking of its time."""
+    await tx.execute(
+        """
+        insert into busy (account_id, host_id, key, starts_at, ends_at) values ($1, $2, $3, $4, $5)
+        on conflict (host_id, key) do update set starts_at = excluded.starts_at, ends_at = excluded.ends_at
+        """,
+        account_id,
+        host_id,
+        key,
+        start,
+        end,
+    )
+
+
+async def delete_busy(tx: Tx, host_id: str, key: str) -> None:
+    await tx.execute("delete from busy where host_id = $1 and key = $2", host_id, key)
+
+
+# Event types
+
+
+async def insert_event_type(tx: Tx, event_type: EventType) -> bool:
+    """False: the slug is taken."""
+    tag = await tx.execute(
+        "insert into event_type (id, account_id, slug, rules, created_at) values ($1, $2, $3, $4, $5)"
+        " on conflict (account_id, slug) where deleted_at is null do nothing",
+        event_type.id,
+        event_type.account_id,
+        event_type.slug,
+        msgspec.json.encode(event_type.rules).decode(),
+        event_type.created_at,
+    )
+    return tag != "INSERT 0 0"
+
+
+async def save_event_type(tx: Tx, event_type: EventType) -> bool:
+    """False: the slug is taken."""
+    try:
+        await tx.execute(
+            "update event_type set slug = $2, rules = $3 where id = $1",
+            event_type.id,
+            event_type.slug,
+            msgspec.json.encode(event_type.rules).decode(),
+        )
+    except asyncpg.UniqueViolationError:
+        return False
+    return True
+
+
+async def delete_event_type(tx: Tx, event_type_id: str) -> None:
+    await tx.execute("update event_type set deleted_at = the_clock() where id = $1", event_type_id)
+
+
+async def load_event_type(tx: Tx, account_id: str, name: str) -> EventType | None:
+    """By id or slug."""
+    row = await tx.row(
+        "select id, account_id, slug, rules, created_at from event_type"
+        " where account_id = $1 and deleted_at is null and (id = $2 or slug = $2)",
+        account_id,
+        name,
+    )
+    return row and _event_type(row)
+
+
+async def event_type_by_id(tx: Tx, event_type_id: str) -> EventType | None:
+    """Also one that was deleted: reservations outlive it."""
+    row = await tx.row(
+        "select id, account_id, slug, rules, created_at from event_type where id = $1", event_type_id
+    )
+    return row and _event_type(row)
+
+
+async def event_type_is_live(tx: Tx, event_type_id: str) -> bool:
+    live: bool = await tx.value(
+        "select coalesce((rules ->> 'active')::boolean, true) and deleted_at is null from event_type where id = $1",
+        event_type_id,
+    )
+    return live
+
+
+async def hosts_are_live(tx: Tx, host_ids: Sequence[str]) -> bool:
+    count = await tx.value(
+        "select count(*) from host where id = any($1) and deleted_at is null", list(host_ids)
+    )
+    return bool(count == len(set(host_ids)))
+
+
+async def event_types(
+    tx: Tx, account_id: str, *, before: str | None = None, limit: int = 1000
+) -> list[EventType]:
+    """Newest first."""
+    rows = await tx.rows(
+        "select id, account_id, slug, rules, created_at from event_type where account_id = $1"
+        " and deleted_at is null and ($2::text is null or id < $2) order by id desc limit $3",
+        account_id,
+        before,
+        limit,
+    )
+    return [_event_type(row) for row in rows]
+
+
+async def load_offer(tx: Tx, account_id: str, name: str) -> Offer | None:
+    """An event type, by id or slug, with its hosts in order: one round trip, as each slot list and reserve needs it."""
+    rows = await tx.rows(
+        """
+        select event_type.id as type_id, event_type.slug as type_slug, rules, event_type.created_at as type_created_at,
+            (select mode = 'live' from account where account.id = $1) as livemode, the_clock() as now,
+            host.id, host.account_id, host.slug, host.name, host.email, host.time_zone, host.schedule,
+            host.payment_account_id, host.external_id, host.metadata, host.created_at
+        from event_type
+        left join lateral jsonb_array_elements_text(rules -> 'hosts') with ordinality as named(host_id, position)
+            on true
+        left join host on host.id = host_id and host.account_id = $1 and host.deleted_at is null
+        where event_type.account_id = $1 and event_type.deleted_at is null
+          and (event_type.id = $2 or event_type.slug = $2)
+        order by position
+        """,
+        account_id,
+        name,
+    )
+    if not rows:
+        return None
+    first = rows[0]
+    event_type = EventType(
+        id=first["type_id"],
+        account_id=account_id,
+        slug=first["type_slug"],
+        rules=msgspec.json.decode(first["rules"], type=EventTypeRules),
+        created_at=first["type_created_at"],
+    )
+    return Offer(event_type, [_host(row) for row in rows if row["id"]], first["livemode"], first["now"])
+
+
+def _event_type(row: asyncpg.Record) -> EventType:
+    return EventType(
+        id=row["id"],
+        account_id=row["account_id"],
+        slug=row["slug"],
+        rules=msgspec.json.decode(row["rules"], type=EventTypeRules),
+        created_at=row["created_at"],
+    )
+
+
+# Time taken, for the slot list
+
+
+class TakenTime(msgspec.Struct, frozen=True):
+    """One host's taken time as rows of epoch milliseconds; see `availability.slots.Claim`."""
+
+    busy: list[tuple[int, int]]
+    claims: list[asyncpg.Record]
+
+
+async def taken_time(
+    tx: Tx, host_ids: Sequence[str], start: datetime, end: datetime, but_reservation: str | None
+) -> dict[str, TakenTime]:
+    """Busy time and live claims of hosts around [start, end), each sorted by start.
+
+    LATERAL, so that each host is asked for by equality: `= any(…)` makes the planner drop the index.
+    """
+    found = {host_id: TakenTime([], []) for host_id in host_ids}
+    for row in await tx.rows(
+        """
+        select host_id, starts_at, ends_at
+        from unnest($1::text[]) named(id) cross join lateral (
+            select host_id, (extract(epoch from busy.starts_at) * 1000)::bigint as starts_at,
+                (extract(epoch from busy.ends_at) * 1000)::bigint as ends_at
+            from busy where host_id = named.id and busy.ends_at > $2 and busy.starts_at < $3
+        ) time order by starts_at
+        """,
+        list(host_ids),
+        start,
+        end,
+    ):
+        found[row["host_id"]].busy.append((row["starts_at"], row["ends_at"]))
+    for row in await tx.rows(
+        """
+        select time.*
+        from unnest($1::text[]) named(id) cross join lateral (
+            select host_id, (extract(epoch from claim.starts_at) * 1000)::bigint as starts_at,
+                (extract(epoch from claim.ends_at) * 1000)::bigint as ends_at,
+                case when live_until = 'infinity' then null
+                    else (extract(epoch from live_until) * 1000)::bigint end as live_until,
+                (extract(epoch from start) * 1000)::bigint as start, event_type_id, seats_of(places) as seats
+            from claim
+            where host_id = named.id and claim.ends_at > $2 and claim.starts_at < $3 and live_until > the_clock()
+              and ($4::text is null or reservation_id <> $4)
+        ) time order by starts_at
+        """,
+        list(host_ids),
+        start,
+        end,
+        but_reservation,
+    ):
+        found[row["host_id"]].claims.append(row)
+    return found

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pool and the transaction: `run(flow, …)` is one flow in one transaction, tried again where that is right.
+
+What the server says is translated here, once: a deadlock or serialisation failure is tried again, a lock waited
+for longer than 2 s is `Busy`, a lost connection is `DatabaseUnavailable` (the outcome may be unknown).
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import asyncpg
+
+from holdfirst.errors import Busy, DatabaseUnavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+TRIES_MAX = 6
+LOCK_TIMEOUT_MS = 2000
+ACQUIRE_SECONDS = 10
+SESSION = {
+    "application_name": "holdfirst",
+    "timezone": "UTC",
+    "lock_timeout": str(LOCK_TIMEOUT_MS),
+    "idle_in_transaction_session_timeout": "60000",
+    # Our statements are short and prepared: compiling one costs more than running it.
+    "jit": "off",
+}
+
+
+class TryAgain(Exception):  # noqa: N818
+    """What was read unlocked, to learn which locks to take, has changed: run the flow again."""
+
+
+_TRY_AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, TryAgain)
+_GONE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.ReadOnlySQLTransactionError,
+    OSError,
+)
+
+
+class _Connection(asyncpg.Connection):  # type: ignore[type-arg]
+    """A connection that the pool hands on as it is: we leave no state behind that a reset would clear."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+class Tx:
+    """One open transaction, and what is to be announced once it has committed."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.announcements: set[tuple[str, str]] = set()
+
+    async def row(self, sql: str, *arguments: Any) -> asyncpg.Record | None:
+        record: asyncpg.Record | None = await self._connection.fetchrow(sql, *arguments)
+        return record
+
+    async def rows(self, sql: str, *arguments: Any) -> Sequence[asyncpg.Record]:
+        records: list[asyncpg.Record] = await self._connection.fetch(sql, *arguments)
+        return records
+
+    async def value(self, sql: str, *arguments: Any) -> Any:
+        return await self._connection.fetchval(sql, *arguments)
+
+    async def execute(self, sql: str, *arguments: Any) -> str:
+        tag: str = await self._connection.execute(sql, *arguments)
+        return tag
+
+    async def now(self) -> datetime:
+        """The database's clock, in whole milliseconds; ask after the locks, in a statement of its own."""
+        moment: datetime = await self._connection.fetchval("select the_clock()")
+        return moment
+
+    def announce(self, channel: str, payload: str = "") -> None:
+        """Ring this channel after the commit (a NOTIFY inside would serialise all commits)."""
+        self.announcements.add((channel, payload))
+
+
+class Database:
+    """A PostgreSQL by its URL, or a list of hosts in one URL: writes go to the primary."""
+
+    def __init__(self, url: str, *, connections_max: int = 16) -> None:
+        self.url = url
+        self._connections_max = connections_max
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self.on_announce: Callable[[set[tuple[str, str]]], None] = lambda _: None
+
+    async def open(self) -> None:
+        """Open the pool; raises `DatabaseUnavailable` where nothing answers."""
+        with _translated():
+            self._pool = await asyncpg.create_pool(
+                self.url,
+                min_size=1,
+                max_size=self._connections_max,
+                connection_class=_Connection,
+                server_settings=SESSION,
+                target_session_attrs=asyncpg.connect_utils.SessionAttribute.primary,
+                # A COMMIT is never cancelled by a timer of ours: its outcome would be unknown.
+                command_timeout=None,
+                timeout=5,
+            )
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            try:
+                await asyncio.wait_for(pool.close(), 5)
+            except TimeoutError:
+                pool.terminate()
+
+    async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
+        """A connection of one's own, outside the pool (for LISTEN and for migrations)."""
+        with _translated():
+            return await asyncpg.connect(
+                self.url,
+                server_settings=SESSION,
+                target_session_attrs=asyncpg.connect_utils.SessionAttribute.primary,
+                timeout=5,
+            )
+
+    async def run(
+        self, flow: Callable[Concatenate[Tx, P], Awaitable[T]], *arguments: P.args, **named: P.kwargs
+    ) -> T:
+        """Run `flow` in one transaction and commit, a refusal included: a flow refuses before it writes."""
+        for attempt in range(TRIES_MAX):
+            try:
+                return await self._run_once(flow, *arguments, **named)
+            except _TRY_AGAIN:
+                if attempt == TRIES_MAX - 1:
+                    raise Busy("the database kept refusing this transaction") from None
+                await asyncio.sleep(random.uniform(0, 0.005 * 2**attempt))  # noqa: S311
+        raise AssertionError("unreachable")
+
+    async def _run_once(
+        self, flow: Callable[Concatenate[Tx, P], Awaitable[T]], *arguments: P.args, **named: P.kwargs
+    ) -> T:
+        async with self.transaction() as tx:
+            return await flow(tx, *arguments, **named)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Tx]:
+        with _translated():
+            if self._pool is None:
+                raise DatabaseUnavailable("the pool is closed")
+            async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+                tx = Tx(connection)
+                async with connection.transaction():
+                    yield tx
+        if tx.announcements:
+            self.on_announce(tx.announcements)
+
+    @asynccontextmanager
+    async def statement(self) -> AsyncIterator[Tx]:
+        """For a single statement, which is its own transaction: no BEGIN, no COMMIT, one round trip."""
+        with _translated():
+            if self._pool is None:
+                raise DatabaseUnavailable("the pool is closed")
+            async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+                tx = Tx(connection)
+                yield tx
+        if tx.announcements:
+            self.on_announce(tx.announcements)
+
+    def pool_size(self) -> tuple[int, int]:
+        """(open connections, idle ones), for /metrics."""
+        if self._pool is None:
+            return (0, 0)
+        return (self._pool.get_size(), self._pool.get_idle_size())
+
+
+class _translated:  # noqa: N801
+    """What the driver raises, in our words. A data error is a bug of ours and passes through."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        match error:
+            case asyncpg.LockNotAvailableError():
+                raise Busy("a lock was waited for longer than 2 s") from error
+            case asyncpg.DataError():
+                return
+            case TimeoutError():
+                raise Busy("no database connection became free") from error
+            case asyncpg.InterfaceError() | asyncpg.exceptions.TargetServerAttributeNotMatched():
+                raise DatabaseUnavailable(str(error)) from error
+            case _ if isinstance(error, _GONE):
+                raise DatabaseUnavailable(str(error) or type(error).__name__) from error

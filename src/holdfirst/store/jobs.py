@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Wishes stored in the transaction that made them; claimed with a lease and a fencing token.
+
+A job is named by `kind:subject`. The same wish again pulls the first one forward; if that one is running, it runs
+once more. Jobs of one lane run in the order they were made, each after the one before is done. A kind that this
+version does not know is left alone.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from holdfirst.store.database import Tx
+
+CHANNEL = "holdfirst_jobs"
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A claimed job. `attempts` counts this one; `token` proves the claim, `pulls` that nobody asked again."""
+
+    key: str
+    account_id: str
+    kind: str
+    subject: str
+    attempts: int
+    token: int
+    pulls: int
+
+
+async def enqueue(
+    tx: Tx, account_id: str, kind: str, subject: str, *, due: datetime, lane: str | None = None
+) -> None:
+    """Wish for `kind` on `subject`, not before `due`; at once if the same wish is already there and due."""
+    await tx.execute("select enqueue($1, $2, $3, $4, $5)", account_id, kind, subject, due, lane)
+    tx.announce(CHANNEL)
+
+
+async def claim(tx: Tx, kinds: Sequence[str], lease: timedelta, limit: int) -> list[Job]:
+    """Claim up to `limit` due jobs of these kinds, oldest first."""
+    rows = await tx.rows(
+        """
+        with due as (
+            select key from job
+            where due_at <= the_clock() and dead_at is null and kind = any($1)
+              and (lease_until is null or lease_until <= the_clock())
+              and (lane is null or not exists (
+                  select from job earlier
+                  where earlier.lane = job.lane and earlier.id < job.id and earlier.dead_at is null
+              ))
+            order by due_at limit $3 for update skip locked
+        )
+        update job set lease_until = the_clock() + $2, token = token + 1, attempts = attempts + 1
+        from due where job.key = due.key
+        returning job.key, account_id, kind, subject, attempts, token, pulls
+        """,
+        list(kinds),
+        lease,
+        limit,
+    )
+    return [Job(**row) for row in rows]
+
+
+async def finish(tx: Tx, job: Job) -> bool:
+    """Done: the row goes, unless somebody asked again meanwhile: then it is due now. False: the claim was lost."""
+    gone = await tx.execute(
+        "delete from job where key = $1 and token = $2 and pulls = $3", job.key, job.token, job.pulls
+    )
+    if gone != "DELETE 0":
+        return True
+    again = await tx.execute(
+        "update job set lease_until = null, attempts = 0 where key = $1 and token = $2", job.key, job.token
+    )
+    return again != "UPDATE 0"
+
+
+async def snooze(tx: Tx, job: Job, due: datetime) -> None:
+    """Not done and not failed: again at `due`, or now if somebody asked again meanwhile."""
+    await tx.execute(
+        """
+        update job set lease_until = null, attempts = 0, due_at = case when pulls = $3 then $4 else due_at end
+        where key = $1 and token = $2
+        """,
+        job.key,
+        job.token,
+        job.pulls,
+        due,
+    )
+
+
+async def retry(tx: Tx, job: Job, after: timedelta, error: str) -> None:
+    """Failed: again after a while."""
+    await tx.execute(
+        """
+        update job set lease_until = null, last_error = $4,
+            due_at = case when pulls = $3 then the_clock() + $5 else due_at end
+        where key = $1 and token = $2
+        """,
+        job.key,
+        job.token,
+        job.pulls,
+        error[:500],
+        after,
+    )
+
+
+async def give_up(tx: Tx, job: Job, error: str) -> None:
+    """A dead letter: kept, shown by `doctor` and `/metrics`, run again only when somebody asks."""
+    await tx.execute(
+        "update job set lease_until = null, dead_at = the_clock(), last_error = $3 where key = $1 and token = $2",
+        job.key,
+        job.token,
+        error[:500],
+    )
+
+
+async def seconds_to_next(tx: Tx, kinds: Sequence[str]) -> float | None:
+    """Until the next job is due or the next lease runs out: a difference of two instants of one clock."""
+    seconds = await tx.value(
+        """
+        select extract(epoch from min(greatest(due_at, coalesce(lease_until, due_at))) - clock_timestamp())
+        from job where dead_at is null and kind = any($1)
+        """,
+        list(kinds),
+    )
+    return None if seconds is None else float(seconds)
+
+
+async def take_over(tx: Tx, kinds: Sequence[str]) -> None:
+    """At a worker's start: whoever held these jobs before, they are due now."""
+    await tx.execute(
+        "update job set lease_until = null, due_at = least(due_at, the_clock()), token = token + 1,"
+        " dead_at = null where kind = any($1)",
+        list(kinds),
+    )
+
+
+async def beat(tx: Tx, worker_id: str) -> None:
+    """This worker is alive."""
+    await tx.execute(
+        """
+        insert into worker (id, started_at, seen_at) values ($1, the_clock(), the_clock())
+        on conflict (id) do update set seen_at = excluded.seen_at
+        """,
+        worker_id,
+    )
+
+
+async def sign_off(tx: Tx, worker_id: str) -> None:
+    await tx.execute(
+        "delete from worker where id = $1 or seen_at < the_clock() - interval '1 hour'", worker_id
+    )
+
+
+async def sweep(tx: Tx) -> None:
+    """Forget idempotency keys after their day, and notifications after thirty."""
+    await tx.execute("delete from idempotency_key where created_at < the_clock() - interval '25 hours'")
+    await tx.execute("delete from notification where received_at < the_clock() - interval '30 days'")

@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reservations and the time they take."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from holdfirst.payment.money import Money
+from holdfirst.reservation.reservation import (
+    AtDeadline,
+    Cause,
+    Ended,
+    EndedBy,
+    EndedCode,
+    Reservation,
+    Status,
+    has_time,
+    lapses_at,
+)
+from holdfirst.store.database import Tx
+
+SLOTS_CHANNEL = "holdfirst_slots"
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What the claim answered for one item."""
+
+    outcome: str
+    hosts: Sequence[str] | None
+    created_at: datetime | None
+    held_until: datetime | None
+    result: Any
+
+
+class TimeLost(Exception):  # noqa: N818
+    """The exclusion constraint had the last word: this time is firmly somebody else's."""
+
+
+async def reserve(tx: Tx, items: Sequence[dict[str, Any]]) -> list[Taken]:
+    """Claim and insert many reservations in one round trip; each item has an outcome of its own."""
+    rows = await tx.rows("select * from reserve($1) order by item", msgspec.json.encode(items).decode())
+    return [
+        Taken(
+            row["outcome"],
+            row["hosts"],
+            row["created_at"],
+            row["held_until"],
+            msgspec.json.decode(row["result"]) if row["result"] else None,
+        )
+        for row in rows
+    ]
+
+
+async def load(tx: Tx, reservation_id: str) -> Reservation | None:
+    """Unlocked: for reads, and to learn which locks to take."""
+    row = await tx.row("select * from reservation where id = $1", reservation_id)
+    return row and from_row(row)
+
+
+async def lock(tx: Tx, reservation_id: str) -> Reservation | None:
+    """FOR UPDATE; compare with the clock only after this, in a second statement."""
+    row = await tx.row("select * from reservation where id = $1 for update", reservation_id)
+    return row and from_row(row)
+
+
+async def lock_hosts(tx: Tx, hosts: Sequence[str]) -> None:
+    """The first locks of a call that may need time; before anything is read for a decision."""
+    await tx.execute("select lock_names($1)", [f"host:{host}" for host in hosts])
+
+
+async def save(tx: Tx, reservation: Reservation) -> None:
+    """Write the whole row, and bring its claims in line with it: that is what `live_until` and `firm` say."""
+    price, end = reservation.price, reservation.ended
+    await tx.execute(
+        """
+        update reservation set status = $2, start = $3, "end" = $4, hosts = $5, held_until = $6,
+            at_deadline = $7, processing_until = $8, cause = $9, pinned_at = $10, extensions_used = $11,
+            confirmed_at = $12, price_minor = $13, currency = $14, payment_account_id = $15, paid_by = $16,
+            payment_reference = $17, customer = $18, guests = $19, answers = $20, metadata = $21, sequence = $22,
+            ended_by = $23, ended_at = $24, ended_code = $25, cancel_arguments = $26, secret_version = $27
+        where id = $1
+        """,
+        reservation.id,
+        reservation.status,
+        reservation.start,
+        reservation.end,
+        list(reservation.hosts),
+        reservation.held_until,
+        reservation.at_deadline,
+        reservation.processing_until,
+        reservation.cause,
+        reservation.pinned_at,
+        reservation.extensions_used,
+        reservation.confirmed_at,
+        price.amount_minor if price else None,
+        price.currency if price else None,
+        reservation.payment_account_id,
+        reservation.paid_by,
+        reservation.payment_reference,
+        to_json(reservation.customer),
+        to_json(reservation.guests),
+        to_json(reservation.answers),
+        to_json(reservation.metadata),
+        reservation.sequence,
+        end.by if end else None,
+        end.at if end else None,
+        end.code if end else None,
+        to_json(reservation.cancel_arguments) if reservation.cancel_arguments is not None else None,
+        reservation.secret_version,
+    )
+    if not has_time(reservation):
+        await tx.execute("delete from claim where reservation_id = $1", reservation.id)
+        return
+    try:
+        await tx.execute(
+            """
+            update claim set live_until = coalesce($2::timestamptz, 'infinity'), firm = $3
+            where reservation_id = $1
+              and (live_until, firm) is distinct from (coalesce($2::timestamptz, 'infinity'), $3::boolean)
+            """,
+            reservation.id,
+            lapses_at(reservation),
+            reservation.status is not Status.HELD,
+        )
+    except asyncpg.ExclusionViolationError as error:
+        raise TimeLost(reservation.id) from error
+
+
+async def touch(tx: Tx, reservation_id: str) -> None:
+    """A repeat commits a write of its own before it answers."""
+    await tx.execute("update reservation set replays = replays + 1 where id = $1", reservation_id)
+
+
+async def take_time(
+    tx: Tx, reservation: Reservation, hosts: Sequence[str], *, seats_max: int, live_until: datetime | None
+) -> bool:
+    """Take (again, or elsewhere) all of `hosts` for this reservation; their locks are held. False: not free.
+
+    `live_until` None: for good, and so under the exclusion constraint at once.
+    """
+    before = f"{reservation.buffer_before_minutes} minutes"
+    after = f"{reservation.buffer_after_minutes} minutes"
+    await tx.execute(
+        """
+        select expire_in_the_way(
+            $1, array_fill($2::timestamptz - $4::text::interval, array[cardinality($1::text[])]),
+            array_fill($3::timestamptz + $5::text::interval, array[cardinality($1::text[])])
+        )
+        """,
+        list(hosts),
+        reservation.start,
+        reservation.end,
+        before,
+        after,
+    )
+    try:
+        taken = await tx.row(
+            """
+            select hosts from take_time(
+                $1, $2, $3, $4, true, $5, $5 - $6::text::interval, $7::timestamptz + $8::text::interval, $9, $10,
+                null, null, null, coalesce($11, 'infinity'::timestamptz), $11::timestamptz is null
+            )
+            """,
+            reservation.account_id,
+            reservation.id,
+            reservation.event_type_id,
+            list(hosts),
+            reservation.start,
+            before,
+            reservation.end,
+            after,
+            reservation.seats,
+            seats_max,
+            live_until,
+        )
+    except asyncpg.ExclusionViolationError as error:
+        raise TimeLost(reservation.id) from error
+    assert taken is not None
+    return taken["hosts"] is not None
+
+
+async def find(  # noqa: PLR0913
+    tx: Tx,
+    account_id: str,
+    *,
+    status: str | None,
+    event_type_id: str | None,
+    host_id: str | None,
+    start_from: datetime | None,
+    start_to: datetime | None,
+    customer_email: str | None,
+    before: str | None,
+    limit: int,
+) -> list[Reservation]:
+    """Newest first. `status` is compared as it reads now, by the same clock that `lapses_at` is compared with."""
+    rows = await tx.rows(
+        """
+        select * from reservation
+        where account_id = $1 and ($2::text is null or $2 = case
+                when status = 'held' and held_until <= the_clock() and coalesce(processing_until, held_until) <= the_clock()
+                    then 'expired'
+                when status = 'held' and held_until <= the_clock() then 'processing'
+                when status = 'processing' and cause = 'close' and processing_until <= the_clock() then 'released'
+                else status end)
+          and ($3::text is null or event_type_id = $3)
+          and ($4::text is null or $4 = any(hosts))
+          and ($5::timestamptz is null or start >= $5)
+          and ($6::timestamptz is null or start < $6)
+          and ($7::text is null or lower(customer ->> 'email') = lower($7))
+          and ($8::text is null or id < $8)
+        order by id desc limit $9
+        """,
+        account_id,
+        status,
+        event_type_id,
+        host_id,
+        start_from,
+        start_to,
+        customer_email,
+        before,
+        limit,
+    )
+    return [from_row(row) for row in rows]
+
+
+async def holds_of_email(tx: Tx, account_id: str, digest: bytes, but: str) -> int:
+    """Live holds made with publishable keys under this e-mail, besides `but`."""
+    count: int = await tx.value(
+        "select count(*) from reservation where account_id = $1 and holder_email = $2 and status = 'held'"
+        " and held_until > the_clock() and id <> $3",
+        account_id,
+        digest,
+        but,
+    )
+    return count
+
+
+async def is_counted(tx: Tx, reservation_id: str) -> bool:
+    """Whether it was made with a publishable key, and so counts among its holder's holds."""
+    counted: bool = await tx.value(
+        "select holder_address is not null from reservation where id = $1", reservation_id
+    )
+    return counted
+
+
+async def set_holder_email(tx: Tx, reservation_id: str, digest: bytes) -> None:
+    """Count this hold under another e-mail, if it is one that is counted."""
+    await tx.execute(
+        "update reservation set holder_email = $2 where id = $1 and holder_address is not null",
+        reservation_id,
+        digest,
+    )
+
+
+def announce_slots(tx: Tx, reservation: Reservation) -> None:
+    """Tell open slot lists, after the commit, that something changed on these hosts around that day."""
+    day = reservation.start.date().isoformat()
+    for host in reservation.hosts:
+        tx.announce(SLOTS_CHANNEL, f"{host} {day}")
+
+
+def to_json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def from_row(row: asyncpg.Record) -> Reservation:
+    return Reservation(
+        id=row["id"],
+        account_id=row["account_id"],
+        livemode=row["livemode"],
+        event_type_id=row["event_type_id"],
+        status=Status(row["status"]),
+        start=row["start"],
+        end=row["end"],
+        buffer_before_minutes=row["buffer_before_minutes"],
+        buffer_after_minutes=row["buffer_after_minutes"],
+        hosts=tuple(row["hosts"]),
+        seats=row["seats"],
+        held_until=row["held_until"],
+        hold_seconds=row["hold_seconds"],
+        created_at=row["created_at"],
+        at_deadline=AtDeadline(row["at_deadline"]),
+        processing_until=row["processing_until"],
+        cause=Cause(row["cause"]) if row["cause"] else None,
+        pinned_at=row["pinned_at"],
+        extensions_used=row["extensions_used"],
+        confirmed_at=row["confirmed_at"],
+        price=Money(row["price_minor"], row["currency"]) if row["currency"] else None,
+        payment_account_id=row["payment_account_id"],
+        paid_by=row["paid_by"],
+        payment_reference=row["payment_reference"],
+        customer=msgspec.json.decode(row["customer"]),
+        guests=msgspec.json.decode(row["guests"]),
+        answers=msgspec.json.decode(row["answers"]),
+        metadata=msgspec.json.decode(row["metadata"]),
+        sequence=row["sequence"],
+        ended=Ended(EndedBy(row["ended_by"]), row["ended_at"], EndedCode(row["ended_code"]))
+        if row["ended_at"]
+        else None,
+        cancel_arguments=msgspec.json.decode(row["cancel_arguments"]) if row["cancel_arguments"] else None,
+        secret_version=row["secret_version"],
+    )
