@@ -42,6 +42,7 @@ from holdfirst.postgres_installation import (
     choose_installation,
     create_cluster,
     environment,
+    remove_half_made,
     version,
 )
 
@@ -102,7 +103,10 @@ class EmbeddedPostgres:
             return _dsn(self._installation.cluster)
 
     def ensure_running(self) -> None:
-        """Restart the server if it died; if the one we joined is gone, take its place. Cheap while it runs."""
+        """Restart the server if it died; if the one we joined is gone, take its place.
+
+        For a caller that asks every second or so: 50 µs while the server runs, a crash recovery when not.
+        """
         with self._turn, _in_words(self._home):
             if self._installation is None:
                 return
@@ -141,6 +145,7 @@ class EmbeddedPostgres:
                     f" see {self._home / 'postgres.log'}."
                 )
             time.sleep(0.05)
+        remove_half_made(cluster)
         # Here and not in `_run_server`: a restart must never put an empty cluster in a lost one's place.
         if not (cluster / "PG_VERSION").exists():
             create_cluster(installation)

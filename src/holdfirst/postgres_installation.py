@@ -98,8 +98,6 @@ def choose_installation(home: Path) -> Installation:
 def create_cluster(installation: Installation) -> None:
     """`initdb` beside the place and rename: a cluster is there whole or not at all."""
     place = installation.cluster
-    for leftover in place.parent.glob(f"{place.name}.init-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
     half = Path(tempfile.mkdtemp(prefix=f"{place.name}.init-", dir=place.parent))
     try:
         if installation.owner is not None:
@@ -115,6 +113,12 @@ def create_cluster(installation: Installation) -> None:
         os.fsync(parent)  # initdb has synced the files; this makes their name durable
     finally:
         os.close(parent)
+
+
+def remove_half_made(cluster: Path) -> None:
+    """What a `create_cluster` left that was killed."""
+    for leftover in cluster.parent.glob(f"{cluster.name}.init-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def binaries() -> Path:
