@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from pydantic import Field, ValidationError
@@ -72,7 +72,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: obj
     """From the environment, `…_FILE` included; `overrides` are what the command line said (None: nothing)."""
     environment = os.environ if environment is None else environment
     known = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
-    values: dict[str, object] = {}
+    values: dict[str, Any] = {}
     for name, value in known.items():
         plain = name.removesuffix("_FILE")
         if name != plain:
@@ -87,7 +87,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: obj
     try:
         settings = Settings(
             **{name: value for name, value in values.items() if name in fields and value != ""}
-        )  # type: ignore[arg-type]
+        )
     except ValidationError as error:
         first = error.errors()[0]
         where = "_".join(str(part) for part in first["loc"]).upper()

@@ -54,8 +54,9 @@ async def slots_of(tx: Tx, offer: Offer, query: SlotQuery) -> SlotList:
         tx, [host.id for host in hosts], from_ms(near), from_ms(far), query.but_reservation
     )
     times = [host_time(host, offer.event_type.id, taken[host.id]) for host in hosts]
-    assignment = offer.event_type.rules.assignment.value
-    return find_slots(rules, times, assignment, start, end, to_ms(offer.now), query.seats)
+    return find_slots(
+        rules, times, offer.event_type.rules.assignment, start, end, to_ms(offer.now), query.seats
+    )
 
 
 def slot_rules(rules: EventTypeRules) -> SlotRules:

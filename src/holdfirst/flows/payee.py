@@ -2,7 +2,7 @@
 """Who is paid: the event type's payment account, else the assigned host's, else the account's only one."""
 
 from holdfirst.refusal import Code, Refusal
-from holdfirst.reservation.event_type import Assignment, EventTypeRules, Host, Offer
+from holdfirst.reservation.event_type import EventTypeRules, Host, Offer
 from holdfirst.store import payments
 from holdfirst.store.database import Tx
 
@@ -30,7 +30,7 @@ async def payees_of(
                 {"host": host.id},
             )
         found[host.id] = payee
-    if rules.assignment is Assignment.ALL_OF and len(set(found.values())) > 1:
+    if rules.assignment == "all_of" and len(set(found.values())) > 1:
         return Refusal(
             Code.PAYEE_AMBIGUOUS,
             "Its hosts are paid to different payment accounts; name one on the event type.",

@@ -13,7 +13,7 @@ from holdfirst.flows.reserve import slot_taken
 from holdfirst.interval import to_ms
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation import lifecycle
-from holdfirst.reservation.event_type import Assignment, EventTypeRules, Offer
+from holdfirst.reservation.event_type import EventTypeRules, Offer
 from holdfirst.reservation.reservation import EndedBy, Reservation, Status, lapses_at, status_at
 from holdfirst.store import catalog, payments, reservations
 from holdfirst.store.database import Tx
@@ -79,13 +79,15 @@ def _choices(reservation: Reservation, offer: Offer, start: datetime, now: datet
     offering = hosts_offering(
         slot_rules(rules),
         [host_time(host, offer.event_type.id, None) for host in offer.hosts],
-        rules.assignment.value,
+        rules.assignment,
         to_ms(start),
         to_ms(now),
     )
-    if rules.assignment is Assignment.ALL_OF:
+    if rules.assignment == "all_of":
         return [offering] if offering else []
-    same = [(host,) for host in reservation.hosts if host in offering]
+    same: list[tuple[str, ...]] = [(host,) for host in reservation.hosts if host in offering]
     # Who is paid was frozen with the price, so another host serves only where nothing is to be paid to the first.
-    others = [(host,) for host in offering if host not in reservation.hosts] if not reservation.priced else []
+    others: list[tuple[str, ...]] = (
+        [(host,) for host in offering if host not in reservation.hosts] if not reservation.priced else []
+    )
     return same + others

@@ -15,7 +15,7 @@ from holdfirst.flows.list_slots import SlotQuery, host_time, invalid, slot_rules
 from holdfirst.flows.payee import payees
 from holdfirst.interval import from_ms, to_ms
 from holdfirst.refusal import Code, Refusal
-from holdfirst.reservation.event_type import Assignment, Host, Offer, answer_problems
+from holdfirst.reservation.event_type import Host, Offer, answer_problems
 from holdfirst.reservation.reservation import Reservation, Status
 from holdfirst.settings import Limits
 from holdfirst.store import catalog, reservations
@@ -110,7 +110,7 @@ def _broken_rule(request: ReserveRequest, offer: Offer, limits: Limits) -> Refus
         errors.append(("seats", f"at most {rules.seats} can be reserved"))
     if request.host_id is not None and request.host_id not in [host.id for host in offer.hosts]:
         errors.append(("host", "is not a host of this event type"))
-    if request.host_id is not None and rules.assignment is Assignment.ALL_OF:
+    if request.host_id is not None and rules.assignment == "all_of":
         errors.append(("host", "cannot be chosen where all hosts take part"))
     if len(request.guests) > rules.guests_max:
         errors.append(("guests", f"at most {rules.guests_max} can be brought"))
@@ -139,7 +139,7 @@ def _candidates(request: ReserveRequest, offer: Offer) -> list[Host]:
     offering = hosts_offering(
         slot_rules(rules),
         [host_time(host, offer.event_type.id, None) for host in asked],
-        rules.assignment.value,
+        rules.assignment,
         to_ms(request.start),
         to_ms(offer.now),
     )
@@ -185,7 +185,7 @@ def _item(
     item: dict[str, Any] = {
         "locks": locks,
         "hosts": [host.id for host in hosts],
-        "all": rules.assignment is Assignment.ALL_OF,
+        "all": rules.assignment == "all_of",
         "from": wanted.start - rules.buffer_before,
         "to": wanted.end + rules.buffer_after,
         "seats_max": rules.seats,

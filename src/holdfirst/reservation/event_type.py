@@ -13,12 +13,8 @@ import msgspec
 from msgspec import Meta
 
 from holdfirst.availability.schedule import Schedule
+from holdfirst.availability.slots import Assignment
 from holdfirst.payment.money import Money
-
-
-class Assignment(enum.StrEnum):
-    ONE_OF = "one_of"
-    ALL_OF = "all_of"
 
 
 class ConfirmBy(enum.StrEnum):
@@ -100,7 +96,7 @@ class EventTypeRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     name: Label
     description: LongText | None = None
     hosts: Annotated[list[str], Meta(min_length=1, max_length=200)]
-    assignment: Assignment = Assignment.ONE_OF
+    assignment: Assignment = "one_of"
     duration_minutes: Annotated[int, Meta(ge=1, le=10_080)]
     step_minutes: Annotated[int, Meta(ge=1, le=10_080)] | None = None
     buffer_before_minutes: Minutes = 0

@@ -52,7 +52,7 @@ async def accounts(tx: Tx) -> list[Account]:
 
 async def account_by_slug(tx: Tx, slug: str) -> Account | None:
     row = await tx.row("select * from account where slug = $1", slug)
-    return row and Account(**row)
+    return Account(**row) if row else None
 
 
 _KEY = """
@@ -63,7 +63,7 @@ from api_key join account on account.id = account_id
 
 async def key_by_digest(tx: Tx, digest: bytes) -> ApiKey | None:
     row = await tx.row(_KEY + " where digest = $1 and revoked_at is null", digest)
-    return row and ApiKey(**row)
+    return ApiKey(**row) if row else None
 
 
 async def keys(tx: Tx, account_id: str) -> list[ApiKey]:
@@ -144,7 +144,7 @@ async def load_host(tx: Tx, account_id: str, host_id: str) -> Host | None:
         account_id,
         host_id,
     )
-    return row and _host(row)
+    return _host(row) if row else None
 
 
 async def hosts(tx: Tx, account_id: str, *, before: str | None = None, limit: int = 1000) -> list[Host]:
@@ -270,7 +270,7 @@ async def load_event_type(tx: Tx, account_id: str, name: str) -> EventType | Non
         account_id,
         name,
     )
-    return row and _event_type(row)
+    return _event_type(row) if row else None
 
 
 async def event_type_by_id(tx: Tx, event_type_id: str) -> EventType | None:
@@ -278,7 +278,7 @@ async def event_type_by_id(tx: Tx, event_type_id: str) -> EventType | None:
     row = await tx.row(
         "select id, account_id, slug, rules, created_at from event_type where id = $1", event_type_id
     )
-    return row and _event_type(row)
+    return _event_type(row) if row else None
 
 
 async def event_type_is_live(tx: Tx, event_type_id: str) -> bool:

@@ -48,7 +48,7 @@ _GONE = (
 )
 
 
-class _Connection(asyncpg.Connection):  # type: ignore[type-arg]
+class _Connection(asyncpg.Connection):
     """A connection that the pool hands on as it is: we leave no state behind that a reset would clear."""
 
     def get_reset_query(self) -> str:
@@ -197,3 +197,5 @@ class _translated:  # noqa: N801
                 raise DatabaseUnavailable(str(error)) from error
             case _ if isinstance(error, _GONE):
                 raise DatabaseUnavailable(str(error) or type(error).__name__) from error
+            case _:
+                return

@@ -68,13 +68,13 @@ async def insert(tx: Tx, payment: Payment, spec: CheckoutSpec) -> None:
 
 async def load(tx: Tx, payment_id: str) -> Payment | None:
     row = await tx.row("select * from payment where id = $1", payment_id)
-    return row and from_row(row)
+    return from_row(row) if row else None
 
 
 async def lock(tx: Tx, payment_id: str) -> Payment | None:
     """After the reservation's row, never before it."""
     row = await tx.row("select * from payment where id = $1 for update", payment_id)
-    return row and from_row(row)
+    return from_row(row) if row else None
 
 
 async def lock_all(tx: Tx, reservation_id: str) -> list[Payment]:
@@ -107,7 +107,7 @@ async def by_ref(tx: Tx, payment_account_id: str, provider_ref: str) -> Payment 
         payment_account_id,
         provider_ref,
     )
-    return row and from_row(row)
+    return from_row(row) if row else None
 
 
 async def save(tx: Tx, payment: Payment) -> None:
@@ -246,7 +246,7 @@ def _payee(row: asyncpg.Record) -> PaymentAccount:
 
 async def load_payee(tx: Tx, payment_account_id: str) -> PaymentAccount | None:
     row = await tx.row(_PAYEE + " and payment_account.id = $1", payment_account_id)
-    return row and _payee(row)
+    return _payee(row) if row else None
 
 
 async def load_payee_even_deleted(tx: Tx, payment_account_id: str) -> PaymentAccount:

@@ -57,13 +57,13 @@ async def reserve(tx: Tx, items: Sequence[dict[str, Any]]) -> list[Taken]:
 async def load(tx: Tx, reservation_id: str) -> Reservation | None:
     """Unlocked: for reads, and to learn which locks to take."""
     row = await tx.row("select * from reservation where id = $1", reservation_id)
-    return row and from_row(row)
+    return from_row(row) if row else None
 
 
 async def lock(tx: Tx, reservation_id: str) -> Reservation | None:
     """FOR UPDATE; compare with the clock only after this, in a second statement."""
     row = await tx.row("select * from reservation where id = $1 for update", reservation_id)
-    return row and from_row(row)
+    return from_row(row) if row else None
 
 
 async def lock_hosts(tx: Tx, hosts: Sequence[str]) -> None:

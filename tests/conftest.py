@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One PostgreSQL for the whole run, one database for each worker of it, emptied before each test.
+
+`HOLDFIRST_TEST_DATABASE_URL` names another server (15 to 18) to run the same tests on.
+"""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from holdfirst.embedded_postgres import EmbeddedPostgres
+from holdfirst.store.database import Database
+from holdfirst.store.migrations import migrate
+
+# Every test may move the database's clock; production has the same function without the offset.
+TEST_CLOCK = """
+create table if not exists test_clock (shift interval not null);
+create or replace function the_clock() returns timestamptz language sql volatile as
+$$ select date_trunc('milliseconds', clock_timestamp() + (select shift from test_clock)) $$;
+"""
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """A PostgreSQL server; the tests make databases of their own in it."""
+    if url := os.environ.get("HOLDFIRST_TEST_DATABASE_URL"):
+        yield url
+        return
+    with tempfile.TemporaryDirectory(prefix="hf-tests-") as folder, EmbeddedPostgres(Path(folder)) as server:
+        yield server.start()
+
+
+async def make_database(server_url: str, name: str) -> str:
+    connection = await asyncpg.connect(server_url)
+    try:
+        await connection.execute(f'drop database if exists "{name}" with (force)')
+        await connection.execute(f'create database "{name}"')
+    finally:
+        await connection.close()
+    return with_database(server_url, name)
+
+
+def with_database(url: str, name: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=f"/{name}"))
+
+
+@pytest.fixture(scope="session")
+def database_url(server_url: str, worker_id: str) -> str:
+    """A migrated database for this worker of the test run, with a clock that tests can move."""
+
+    async def build() -> str:
+        url = await make_database(server_url, f"holdfirst_{worker_id}")
+        database = Database(url)
+        await migrate(database)
+        connection = await database.connect()
+        await connection.execute(TEST_CLOCK)
+        await connection.close()
+        return url
+
+    return asyncio.run(build())
+
+
+@pytest.fixture(scope="session")
+def worker_id() -> str:
+    return os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+
+class Clock:
+    """The database's clock, as this test wants it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def shift(self, by: timedelta) -> None:
+        async with self._database.statement() as tx:
+            await tx.execute("update test_clock set shift = shift + $1", by)
+
+    async def reset(self) -> None:
+        async with self._database.statement() as tx:
+            await tx.execute("delete from test_clock")
+            await tx.execute("insert into test_clock values ('0')")
+
+
+async def empty(database: Database) -> None:
+    async with database.statement() as tx:
+        tables = await tx.value(
+            "select string_agg(format('%I.%I', schemaname, tablename), ', ') from pg_tables"
+            " where schemaname in ('public', 'sandbox') and tablename not in ('schema_migration', 'test_clock')"
+        )
+        await tx.execute(f"truncate {tables} restart identity")
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """An empty database, its clock set to the real time."""
+    async with AsyncExitStack() as stack:
+        database = Database(database_url)
+        await database.open()
+        stack.push_async_callback(database.close)
+        await empty(database)
+        await Clock(database).reset()
+        yield database
+
+
+@pytest.fixture
+async def clock(database: Database) -> Clock:
+    return Clock(database)
