@@ -412,6 +412,34 @@ def test_the_server_outlives_the_thread_that_started_it(data_dir):
         assert "shutdown" not in (data_dir / "postgres.log").read_text()
 
 
+def test_without_its_thread_the_server_would_be_told_to_stop(data_dir, monkeypatch):
+    def spawn(command, sink):
+        return subprocess.Popen(command, stdout=sink, stderr=sink, cwd="/", start_new_session=True)
+
+    monkeypatch.setattr(embedded_postgres, "_spawn", spawn)
+    postgres = EmbeddedPostgres(data_dir)
+    with closing_stop(postgres):
+        thread = threading.Thread(target=postgres.start)
+        thread.start()
+        thread.join()
+        eventually(lambda: "received fast shutdown" in (data_dir / "postgres.log").read_text())
+
+
+def test_without_the_death_signal_the_server_would_stay_until_the_next_start(account):
+    unarmed = COMMAND.replace("from pathlib", "import shutil\nshutil.which = lambda name: None\nfrom pathlib")
+    words = [*account.words, "-c", unarmed, str(account.data_dir), account.system_dir]
+    command = Command(words, {**os.environ, "PYTHONPATH": account.libraries})
+    dsn = command.dsn
+    pid = postmaster(account.data_dir / "postgres")
+    command.kill()
+    time.sleep(1)
+    assert not has_ended(pid)
+    assert query(dsn, "select 1") == 1
+    assert account.start().dsn == dsn  # waits for the orphan, then asks it to stop
+    assert has_ended(pid)
+    assert query(dsn, "select 1") == 1
+
+
 async def test_starts_under_a_running_event_loop(data_dir):
     with EmbeddedPostgres(data_dir) as postgres:
         connection = await asyncpg.connect(postgres.start())
