@@ -115,11 +115,18 @@ async def give_up(tx: Tx, job: Job, error: str) -> None:
 
 
 async def seconds_to_next(tx: Tx, kinds: Sequence[str]) -> float | None:
-    """Until the next job is due or the next lease runs out: a difference of two instants of one clock."""
+    """Until the next job is due or the next lease runs out: a difference of two instants of one clock.
+
+    A job behind another one of its lane does not count: what ends the other one wakes the worker.
+    """
     seconds = await tx.value(
         """
-        select extract(epoch from min(greatest(due_at, coalesce(lease_until, due_at))) - clock_timestamp())
-        from job where dead_at is null and kind = any($1)
+        select extract(epoch from min(greatest(due_at, coalesce(lease_until, due_at))) - the_clock())
+        from job
+        where dead_at is null and kind = any($1) and (lane is null or not exists (
+            select from job earlier
+            where earlier.lane = job.lane and earlier.id < job.id and earlier.dead_at is null
+        ))
         """,
         list(kinds),
     )

@@ -160,7 +160,7 @@ async def take_time(
         taken = await tx.row(
             """
             select hosts from take_time(
-                $1, $2, $3, $4, true, $5, $5 - $6::text::interval, $7::timestamptz + $8::text::interval, $9, $10,
+                $1, $2, $3, $4, true, $5::timestamptz, $5::timestamptz - $6::text::interval, $7::timestamptz + $8::text::interval, $9, $10,
                 null, null, null, coalesce($11, 'infinity'::timestamptz), $11::timestamptz is null
             )
             """,

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The composition root: plain constructor calls, and the only file that names concrete providers."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+
+from holdfirst.effects.world import MailTransport, World
+from holdfirst.errors import ConfigurationError
+from holdfirst.flows import setup
+from holdfirst.key_ring import KeyRing, open_ring
+from holdfirst.providers.mail_files import MailFiles
+from holdfirst.providers.sandbox import SandboxProvider
+from holdfirst.providers.sandbox_books import SandboxBooks
+from holdfirst.providers.smtp import Smtp
+from holdfirst.settings import Settings
+from holdfirst.store.database import Database
+from holdfirst.store.doorbell import Doorbell
+from holdfirst.store.migrations import migrate, pending
+from holdfirst.web.app import WebContext, build_app
+from holdfirst.web.sandbox import sandbox_routes
+from holdfirst.worker import Worker
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """Everything that runs, made once and passed on."""
+
+    settings: Settings
+    world: World
+    doorbell: Doorbell
+    books: SandboxBooks
+    sandbox: SandboxProvider
+
+
+@contextlib.asynccontextmanager
+async def open_parts(settings: Settings, database_url: str, public_url: str) -> AsyncIterator[Parts]:
+    """A migrated database, opened; the accounts `test` and `live` exist; everything is closed at the end."""
+    async with contextlib.AsyncExitStack() as stack:
+        database = Database(database_url, connections_max=settings.database_connections_max)
+        await database.open()
+        stack.push_async_callback(database.close)
+        if missing := await pending(database):
+            raise ConfigurationError(
+                f"The database is not at this version's schema (missing: {', '.join(missing)}). Run: holdfirst migrate"
+            )
+        key_ring = await _known_ring(settings, database)
+        books = SandboxBooks(database_url)
+        stack.push_async_callback(books.close)
+        sandbox = SandboxProvider(books, public_url)
+        doorbell = Doorbell(database)
+        database.on_announce = doorbell.ring
+        ringing = asyncio.create_task(doorbell.run())
+        stack.callback(ringing.cancel)
+        world = World(
+            database=database,
+            providers={sandbox.name: sandbox},
+            key_ring=key_ring,
+            limits=settings.limits,
+            mail=_mail(settings),
+            public_url=public_url,
+            mail_from=settings.mail_from,
+        )
+        await database.run(setup.ensure_accounts, key_ring)
+        yield Parts(settings, world, doorbell, books, sandbox)
+
+
+async def prepare(settings: Settings, database_url: str) -> list[str]:
+    """Migrate; answers what was applied."""
+    database = Database(database_url)
+    return await migrate(database)
+
+
+def web_app(parts: Parts) -> object:
+    """The ASGI application."""
+    return build_app(
+        WebContext(
+            world=parts.world,
+            settings=parts.settings,
+            doorbell=parts.doorbell,
+            more_routes=sandbox_routes(parts.books, parts.sandbox, test_seam=parts.settings.sandbox),
+        )
+    )
+
+
+def worker(parts: Parts) -> Worker:
+    return Worker(parts.world, parts.doorbell)
+
+
+def _mail(settings: Settings) -> MailTransport:
+    if settings.smtp_url:
+        return Smtp(settings.smtp_url)
+    return MailFiles(Path(settings.data_dir) / "mail")
+
+
+async def _known_ring(settings: Settings, database: Database) -> KeyRing:
+    """A ring with none of the keys that this database was sealed with is the wrong ring: say so before it signs."""
+    ring = open_ring(settings.secret_key, settings.data_dir)
+    known = await database.run(setup.known_ring, ring.fingerprints)
+    if not known:
+        raise ConfigurationError(
+            "This database was set up with another HOLDFIRST_SECRET_KEY; without it, credentials cannot be opened"
+            " and customers' links do not work. Set that key (a new one may stand before it, separated by a comma)."
+        )
+    return ring

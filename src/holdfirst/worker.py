@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The worker: claims jobs and runs effects. Wakes by the doorbell, by a timer on the next due time, and by itself.
+
+Nothing that is promised rests on a worker being there: a hold is over by the clock, whoever looks.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+
+import asyncpg
+import msgspec
+import structlog
+
+from holdfirst import ids
+from holdfirst.effects import advance, refund, send_mail
+from holdfirst.effects.world import World
+from holdfirst.errors import HoldfirstError, ProviderUnavailable
+from holdfirst.flows import expire, wake
+from holdfirst.store import jobs
+from holdfirst.store.doorbell import Doorbell
+from holdfirst.store.jobs import Job
+
+log = structlog.get_logger(__name__)
+
+Effect = Callable[[World, str], Awaitable[datetime | None]]
+
+AT_ONCE_MAX = 16
+LEASE = timedelta(seconds=60)
+LOOK_SECONDS_MAX = 5.0
+BEAT_SECONDS = 10.0
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """How one kind of job runs, and how it is tried again: full jitter under a growing cap.
+
+    `attempts_max` None: for ever (money; a human is told by the payment itself).
+    """
+
+    run: Effect
+    wait_first: float = 1.0
+    wait_max: float = 60.0
+    attempts_max: int | None = None
+
+
+async def _deadline(world: World, subject: str) -> datetime | None:
+    return await world.database.run(expire.expire, subject)
+
+
+async def _close(world: World, subject: str) -> None:
+    await advance.close(world, subject)
+
+
+async def _capture(world: World, subject: str) -> None:
+    await advance.capture(world, subject)
+
+
+async def _void(world: World, subject: str) -> None:
+    await advance.void(world, subject)
+
+
+KINDS: Mapping[str, Kind] = {
+    "deadline": Kind(_deadline),
+    "advance": Kind(advance.watch),
+    "close": Kind(_close, wait_first=0.5, wait_max=30),
+    "capture": Kind(_capture, wait_first=0.5, wait_max=60),
+    "void": Kind(_void, wait_max=600),
+    "refund": Kind(refund.pay_back, wait_max=3600),
+    "send_mail": Kind(send_mail.send_mail, wait_first=5, wait_max=3600, attempts_max=40),
+}
+"""Kinds this version knows. A row of another kind is a newer version's: it is left alone."""
+
+MONEY_KINDS = ("advance", "close", "capture", "void", "refund")
+
+
+class Worker:
+    """Runs jobs until told to stop; then finishes what it has begun (or hands the rest back by their lease)."""
+
+    def __init__(self, world: World, doorbell: Doorbell, kinds: Mapping[str, Kind] = KINDS) -> None:
+        self._world = world
+        self._doorbell = doorbell
+        self._kinds = kinds
+        self._running: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+        self._id = ids.make("wkr")
+
+    def stop(self) -> None:
+        """Claim nothing more."""
+        self._stopping.set()
+        self._doorbell.jobs.set()
+
+    async def run(self) -> None:
+        beating = asyncio.create_task(self._beat())
+        try:
+            await self._until_it_works(self._take_over)
+            while not self._stopping.is_set():
+                await self._until_it_works(self._round)
+        finally:
+            beating.cancel()
+            if self._running:
+                await asyncio.wait(self._running, timeout=8)
+            await self._until_it_works(self._sign_off, tries=1)
+
+    async def _take_over(self) -> None:
+        """Every payment that can still bring money is asked about at once, whoever held its job before."""
+        await self._world.database.run(wake.wake, MONEY_KINDS)
+
+    async def _round(self) -> None:
+        """Claim what is due and start it; with nothing due, sleep until something is."""
+        self._doorbell.jobs.clear()
+        room = AT_ONCE_MAX - len(self._running)
+        if room == 0:
+            await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+            return
+        claimed = await self._world.database.run(jobs.claim, list(self._kinds), LEASE, room)
+        for job in claimed:
+            task = asyncio.create_task(self._work(job))
+            self._running.add(task)
+            task.add_done_callback(self._finished)
+        if not claimed:
+            await self._sleep()
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        # What it enqueued, or what waited behind it in its lane, may be due now.
+        self._doorbell.jobs.set()
+
+    async def _sleep(self) -> None:
+        seconds = await self._world.database.run(jobs.seconds_to_next, list(self._kinds))
+        wait = LOOK_SECONDS_MAX if seconds is None else min(max(seconds, 0.001), LOOK_SECONDS_MAX)
+        try:
+            async with asyncio.timeout(wait):
+                await self._doorbell.jobs.wait()
+        except TimeoutError:
+            return
+
+    async def _work(self, job: Job) -> None:
+        database = self._world.database
+        kind = self._kinds[job.kind]
+        try:
+            again = await kind.run(self._world, job.subject)
+        except Exception as error:  # noqa: BLE001  # a poisoned job must not stop the worker
+            await self._failed(job, kind, error)
+            return
+        try:
+            if again is None:
+                await database.run(jobs.finish, job)
+            else:
+                await database.run(jobs.snooze, job, again)
+        except (HoldfirstError, asyncpg.PostgresError) as error:
+            # Not recorded as done: after its lease it runs again, which every effect allows.
+            log.warning("job_not_recorded", kind=job.kind, subject=job.subject, error=type(error).__name__)
+
+    async def _failed(self, job: Job, kind: Kind, error: Exception) -> None:
+        expected = isinstance(error, HoldfirstError)
+        log.log(
+            30 if expected else 40,
+            "job_failed",
+            kind=job.kind,
+            subject=job.subject,
+            attempts=job.attempts,
+            error=type(error).__name__,
+            exc_info=None if expected else error,
+        )
+        text = (
+            f"{type(error).__name__}: {error}"
+            if isinstance(error, ProviderUnavailable)
+            else type(error).__name__
+        )
+        try:
+            if kind.attempts_max is not None and job.attempts >= kind.attempts_max:
+                await self._world.database.run(jobs.give_up, job, text)
+            else:
+                await self._world.database.run(jobs.retry, job, _backoff(kind, job.attempts), text)
+        except (HoldfirstError, asyncpg.PostgresError):
+            log.warning("job_failure_not_recorded", kind=job.kind, subject=job.subject)
+
+    async def _beat(self) -> None:
+        beats = 0
+        while True:
+            try:
+                await self._world.database.run(jobs.beat, self._id)
+                if beats % 360 == 0:
+                    await self._world.database.run(jobs.sweep)
+                beats += 1
+            except (HoldfirstError, asyncpg.PostgresError):
+                log.warning("worker_beat_failed")
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def _sign_off(self) -> None:
+        await self._world.database.run(jobs.sign_off, self._id)
+
+    async def _until_it_works(self, step: Callable[[], Awaitable[None]], tries: int | None = None) -> None:
+        """The database may be away for a while; a worker waits for it and never ends because of it."""
+        attempt = 0
+        while True:
+            try:
+                return await step()
+            except (HoldfirstError, asyncpg.PostgresError, OSError) as error:
+                attempt += 1
+                if attempt == tries or self._stopping.is_set():
+                    return None
+                log.warning("worker_waits_for_database", error=type(error).__name__)
+                await asyncio.sleep(min(0.1 * 2**attempt, 2.0))
+
+
+def _backoff(kind: Kind, attempts: int) -> timedelta:
+    cap = min(kind.wait_max, kind.wait_first * 2 ** min(attempts - 1, 20))
+    return timedelta(seconds=random.uniform(cap / 2, cap))  # noqa: S311  # spreads load, hides nothing

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stories that the product is for, over the real flows and effects, on a real database."""
+
+from datetime import timedelta
+
+import pytest
+
+from holdfirst.effects import advance
+from holdfirst.flows import cancel as cancelling
+from holdfirst.payment.payment import Late, Mode, PaymentStatus
+from holdfirst.payment.provider import Phase
+from holdfirst.refusal import Code, Refusal
+from holdfirst.reservation.reservation import EndedBy, Reservation, Status
+from holdfirst.store.database import Database
+from shop import open_shop
+
+MODES = [Mode.AUTHORIZE, Mode.SALE, Mode.SALE_UNCLOSEABLE]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_reserve_pay_confirm(database: Database, mode: Mode) -> None:
+    shop = await open_shop(database, mode=mode)
+    held = await shop.held()
+    rival = await shop.reserve()
+    assert isinstance(rival, Refusal)
+    assert rival.code is Code.SLOT_TAKEN
+    assert len(rival.members["slots"]) == 23
+
+    payment = await shop.checkout(held)
+    assert (await shop.checkout(held)).id == payment.id
+    shop.provider.bring_money(payment.provider_ref)
+    for _ in range(5):
+        await advance.advance(shop.world, payment.id)
+    await shop.work()
+
+    confirmed = await shop.read(held.id)
+    assert confirmed.status is Status.CONFIRMED
+    assert confirmed.paid_by == payment.id
+    assert (await shop.payment(payment.id)).status is PaymentStatus.CAPTURED
+    assert shop.mail.subjects() == [s for s in shop.mail.subjects() if s.startswith("Confirmed")]
+    assert len(shop.mail.sent) == 1
+
+
+async def test_unpaid_is_back_to_the_millisecond(database: Database, clock) -> None:
+    shop = await open_shop(database)
+    held = await shop.held(hold_seconds=60)
+    await clock.shift(held.held_until - held.created_at - timedelta(seconds=30))
+    assert isinstance(await shop.reserve(), Refusal)
+    await clock.shift(timedelta(seconds=31))
+    rival = await shop.held()
+    assert rival.id != held.id
+    assert (await shop.read(held.id)).status is Status.EXPIRED
+    await shop.work()
+    assert (await shop.read(held.id)).ended.by is EndedBy.CLOCK
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("sold", [False, True])
+async def test_late_money(database: Database, clock, mode: Mode, sold: bool) -> None:
+    shop = await open_shop(database, mode=mode)
+    held = await shop.held(hold_seconds=300)
+    payment = await shop.checkout(held)
+    await clock.shift(timedelta(seconds=301))
+    await shop.work()  # the deadline closes what can be closed
+    assert (await shop.read(held.id)).status is Status.EXPIRED
+    if sold:
+        await shop.held()
+    shop.provider.bring_money(payment.provider_ref)  # 3-D Secure was under way
+    await advance.advance(shop.world, payment.id)
+    await shop.work()
+
+    after, paid = await shop.read(held.id), await shop.payment(payment.id)
+    if not sold:
+        assert after.status is Status.CONFIRMED
+        assert paid.late is Late.RETAKEN
+        assert len(shop.mail.sent) == 1
+        return
+    assert after.status is Status.EXPIRED
+    assert len(shop.mail.sent) == 1
+    if mode is Mode.AUTHORIZE:
+        assert (paid.late, paid.status, paid.captured_minor) == (Late.VOIDED, PaymentStatus.VOIDED, 0)
+    else:
+        assert (paid.late, paid.status, paid.refunded_minor) == (Late.REFUNDED, PaymentStatus.REFUNDED, 6000)
+
+
+async def test_a_closable_sale_keeps_its_time_until_it_is_closed(database: Database, clock) -> None:
+    shop = await open_shop(database, mode=Mode.SALE)
+    held = await shop.held(hold_seconds=300)
+    payment = await shop.checkout(held)
+    await clock.shift(timedelta(seconds=301))
+    assert isinstance(await shop.reserve(), Refusal), "the checkout can still be paid"
+    shop.provider.faults["close"] = ["lost_before"]
+    await shop.work()
+    assert isinstance(await shop.reserve(), Refusal)
+    shop.provider.pay(payment.provider_ref)
+    await clock.shift(timedelta(seconds=2))
+    await shop.work()
+    assert (await shop.read(held.id)).status is Status.CONFIRMED
+
+
+async def test_an_unanswered_close_frees_the_time_in_the_end(database: Database, clock) -> None:
+    shop = await open_shop(database, mode=Mode.SALE)
+    held = await shop.held(hold_seconds=300)
+    await shop.checkout(held)
+    shop.provider.faults["close"] = ["lost_before"] * 1000
+    shop.provider.faults["fetch"] = ["lost_before"] * 1000
+    await clock.shift(timedelta(seconds=899))
+    assert isinstance(await shop.reserve(), Refusal)
+    await clock.shift(timedelta(seconds=3))
+    await shop.held()
+    assert (await shop.read(held.id)).status is Status.EXPIRED
+
+
+@pytest.mark.parametrize("fault", ["lost_before", "lost_after"])
+@pytest.mark.parametrize("operation", ["create", "fetch", "capture", "refund", "void", "close"])
+@pytest.mark.parametrize("mode", MODES)
+async def test_lost_answers_are_healed(
+    database: Database, clock, mode: Mode, operation: str, fault: str
+) -> None:
+    """Paid late, after the slot was sold, with every kind of call lost once: all money goes back, once."""
+    shop = await open_shop(database, mode=mode)
+    shop.provider.faults[operation] = [fault, fault]
+    held = await shop.held(hold_seconds=300)
+    try:
+        payment = await shop.checkout(held)
+    except AssertionError:
+        payment = None
+    await clock.shift(timedelta(seconds=310))
+    for _ in range(10):
+        await clock.shift(timedelta(seconds=90))
+        await shop.work()
+    await shop.sold()
+    ref = next(iter(shop.provider.checkouts))
+    shop.provider.bring_money(ref)
+    payment_id = ref.removeprefix("fake_")
+    for _ in range(30):
+        await clock.shift(timedelta(minutes=61))
+        await shop.work()
+    paid, checkout = await shop.payment(payment_id), shop.provider.checkouts[ref]
+    assert (await shop.read(held.id)).status is Status.EXPIRED
+    if mode is Mode.AUTHORIZE:
+        assert checkout.phase is Phase.VOIDED
+        assert paid.status is PaymentStatus.VOIDED
+    else:
+        assert [one.amount_minor for one in checkout.refunds.values()] == [6000]
+        assert paid.status is PaymentStatus.REFUNDED
+    assert paid.refund_due_minor == 0
+    assert payment is None or payment.id == payment_id
+
+
+async def test_refused_capture_charges_nobody(database: Database) -> None:
+    shop = await open_shop(database)
+    held = await shop.held()
+    payment = await shop.checkout(held)
+    shop.provider.faults["capture"] = ["refused"]
+    shop.provider.authorize(payment.provider_ref)
+    await advance.advance(shop.world, payment.id)
+    assert (await shop.read(held.id)).status is Status.PROCESSING
+    await shop.work()
+    lost = await shop.read(held.id)
+    assert (lost.status, lost.ended.code) == (Status.EXPIRED, "payment_failed")
+    assert (await shop.payment(payment.id)).status is PaymentStatus.VOIDED
+    await shop.held()
+
+
+async def test_cancel_by_policy_refunds_its_part(database: Database) -> None:
+    steps = [{"until_minutes_before": 1440, "refund_percent": 50}]
+    shop = await open_shop(database, mode=Mode.SALE, rules={"cancellation": steps})
+    held = await shop.held()
+    payment = await shop.checkout(held)
+    shop.provider.pay(payment.provider_ref)
+    await advance.advance(shop.world, payment.id)
+    request = cancelling.CancelRequest(reservation_id=held.id, by=EndedBy.CUSTOMER)
+    done = await database.run(cancelling.cancel, request)
+    assert isinstance(done, Reservation)
+    again = await database.run(cancelling.cancel, request)
+    assert isinstance(again, Reservation)
+    await shop.work()
+    paid = await shop.payment(payment.id)
+    assert (paid.refunded_minor, paid.refund_due_minor, paid.captured_minor) == (3000, 0, 6000)
+    await shop.held()

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small practice to try things on: one account, hosts, an event type, and a world with a fake provider in it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from fakes import FakeMail, FakePayments
+from holdfirst import ids
+from holdfirst.availability.schedule import Schedule
+from holdfirst.effects import checkout
+from holdfirst.effects.world import World
+from holdfirst.flows import pay
+from holdfirst.flows.confirm import Asks, ConfirmRequest, confirm
+from holdfirst.flows.reserve import ReserveRequest, reserve
+from holdfirst.key_ring import KeyRing
+from holdfirst.payment.payment import Mode, Payment
+from holdfirst.refusal import Refusal
+from holdfirst.reservation.event_type import EventType, EventTypeRules, Host
+from holdfirst.reservation.reservation import Reservation
+from holdfirst.settings import Limits
+from holdfirst.store import catalog, jobs, payments, reservations
+from holdfirst.store.catalog import Account
+from holdfirst.store.database import Database, Tx
+from holdfirst.store.payments import PaymentAccount
+from holdfirst.worker import KINDS
+
+ALWAYS = {
+    "weekly": [{"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "00:00", "end": "24:00"}]
+}
+CUSTOMER = {"name": "Anna", "email": "anna@example.org"}
+
+
+@dataclass
+class Shop:
+    """Verbs as a test speaks them; every one runs the production flow or effect."""
+
+    database: Database
+    world: World
+    provider: FakePayments
+    mail: FakeMail
+    account_id: str
+    hosts: list[str] = field(default_factory=list)
+    event_type_id: str = ""
+    payee_id: str = ""
+
+    def slot(self, hour: int = 9, day: int = 7) -> datetime:
+        """A start that is `day` days ahead, on the hour (UTC)."""
+        today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        return today + timedelta(days=day, hours=hour)
+
+    async def reserve(self, start: datetime | None = None, **more: Any) -> Reservation | Refusal:
+        request = ReserveRequest(
+            **{
+                "account_id": self.account_id,
+                "event_type": self.event_type_id,
+                "start": start or self.slot(),
+                "customer": CUSTOMER,
+            }
+            | more
+        )
+        async with self.database.statement() as tx:
+            return await reserve(tx, request, self.world.limits)
+
+    async def held(self, start: datetime | None = None, **more: Any) -> Reservation:
+        answer = await self.reserve(start, **more)
+        assert isinstance(answer, Reservation), answer
+        return answer
+
+    async def sold(self, start: datetime | None = None) -> Reservation:
+        """Reserved and confirmed by the back end, on its word that it was paid elsewhere."""
+        held = await self.held(start)
+        request = ConfirmRequest(reservation_id=held.id, asks=Asks.SECRET_KEY, payment_reference="till 1")
+        answer = await self.database.run(confirm, request)
+        assert isinstance(answer, Reservation), answer
+        return answer
+
+    async def checkout(self, reservation: Reservation) -> Payment:
+        answer = await checkout.open_checkout(
+            self.world,
+            pay.CheckoutRequest(
+                reservation_id=reservation.id,
+                return_url="https://shop.example/done",
+                cancel_url=None,
+                public_url=self.world.public_url,
+            ),
+        )
+        assert not isinstance(answer, Refusal), answer
+        return answer[1]
+
+    async def read(self, reservation_id: str) -> Reservation:
+        async with self.database.statement() as tx:
+            found = await reservations.load(tx, reservation_id)
+        assert found is not None
+        return found
+
+    async def payment(self, payment_id: str) -> Payment:
+        async with self.database.statement() as tx:
+            found = await payments.load(tx, payment_id)
+        assert found is not None
+        return found
+
+    async def work(self, rounds: int = 20) -> int:
+        """Run what is due until nothing is, as a worker would; answers how many jobs ran."""
+        ran = 0
+        for _ in range(rounds):
+            claimed = await self.database.run(jobs.claim, list(KINDS), timedelta(seconds=60), 100)
+            if not claimed:
+                return ran
+            for job in claimed:
+                ran += 1
+                try:
+                    again = await KINDS[job.kind].run(self.world, job.subject)
+                except Exception as error:
+                    await self.database.run(jobs.retry, job, timedelta(seconds=1), str(error))
+                    continue
+                if again is None:
+                    await self.database.run(jobs.finish, job)
+                else:
+                    await self.database.run(jobs.snooze, job, again)
+        raise AssertionError("there is always something due")
+
+
+async def open_shop(
+    database: Database,
+    *,
+    mode: Mode = Mode.AUTHORIZE,
+    hosts: int = 1,
+    limits: Limits | None = None,
+    rules: Mapping[str, Any] | None = None,
+) -> Shop:
+    """`rules` are members of the event type; a price of 60 EUR and an hour on every hour unless they say otherwise."""
+    provider, mail, ring = FakePayments(), FakeMail(), KeyRing([b"k" * 32])
+    world = World(
+        database=database,
+        providers={"fake": provider},
+        key_ring=ring,
+        limits=limits or Limits(hold_seconds_min=1),
+        mail=mail,
+        public_url="http://holdfirst.test",
+        mail_from="Practice <bookings@practice.example>",
+    )
+    account_id = ids.make("acc")
+    shop = Shop(database, world, provider, mail, account_id)
+    shop.payee_id = ids.make("pac")
+
+    async def build(tx: Tx) -> None:
+        now = await tx.now()
+        await catalog.insert_account(tx, Account(account_id, account_id, "test", now))
+        await payments.insert_payee(
+            tx,
+            PaymentAccount(
+                id=shop.payee_id,
+                account_id=account_id,
+                livemode=False,
+                provider="fake",
+                mode=mode,
+                sealed_credentials=ring.seal(b"{}", shop.payee_id),
+                charges_enabled=True,
+                problem=None,
+                created_at=now,
+            ),
+        )
+        for number in range(hosts):
+            host = Host(
+                id=ids.make("hst"),
+                account_id=account_id,
+                slug=f"host-{number}",
+                name=f"Host {number}",
+                email=None,
+                time_zone="UTC",
+                schedule=msgspec.convert(ALWAYS, Schedule),
+                payment_account_id=None,
+                external_id=None,
+                metadata={},
+                created_at=now,
+            )
+            shop.hosts.append(host.id)
+            assert await catalog.insert_host(tx, host)
+        members = {
+            "name": "Consultation",
+            "hosts": shop.hosts,
+            "duration_minutes": 60,
+            "price": {"amount_minor": 6000, "currency": "EUR"},
+        } | dict(rules or {})
+        event_type = EventType(
+            id=ids.make("ety"),
+            account_id=account_id,
+            slug="consultation",
+            rules=msgspec.convert(members, EventTypeRules),
+            created_at=now,
+        )
+        shop.event_type_id = event_type.id
+        assert await catalog.insert_event_type(tx, event_type)
+
+    await database.run(build)
+    return shop
