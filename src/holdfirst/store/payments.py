@@ -229,6 +229,15 @@ async def store_notification(tx: Tx, provider: str, payment_account_id: str, raw
     )
 
 
+async def last_notification(tx: Tx) -> tuple[str, dict[str, str], bytes]:
+    """(path, headers, body) of the newest notification, as it came."""
+    row = await tx.row("select * from notification order by id desc limit 1")
+    assert row is not None
+    headers = msgspec.json.decode(row["headers"], type=dict[str, str])
+    kept = {name: value for name, value in headers.items() if name not in ("host", "content-length")}
+    return f"/v1/notifications/{row['provider']}/{row['payment_account_id']}", kept, row["body"]
+
+
 # Payees
 
 _PAYEE = """

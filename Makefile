@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+# One front door. `make` alone says what there is; CI runs the same targets.
+
+SHELL := /bin/sh
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+  "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo test check format openapi bench clean
+
+help: ## Say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.installed ## Make .venv with .venv/bin/holdfirst in it
+setup-dev: $(VENV)/.installed-dev ## The same, with what the tests need
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with venv is needed; on Debian and Ubuntu: apt-get install -y make python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup ## Play the stories on a throw-away database, then stay up to be tried
+	$(VENV)/bin/holdfirst demo
+
+check: setup-dev ## Format, lint, types, imports: no database, seconds
+	$(RUN) ruff format --check src tests bench
+	$(RUN) ruff check src tests bench
+	$(RUN) mypy
+	$(VENV)/bin/lint-imports --no-logo 2>/dev/null || $(VENV)/bin/lint-imports
+
+test: check ## Everything: the checks, then all tests on a PostgreSQL of their own
+	$(RUN) pytest -n 2 --dist loadgroup
+
+openapi: setup-dev ## Write docs/openapi.json from the code
+	$(RUN) holdfirst.web.openapi > docs/openapi.json
+
+bench: setup-dev ## Print the figures of docs/performance.md, as ratios in one run
+	$(VENV)/bin/python bench/run.py
+
+format: setup-dev ## Format the code
+	$(RUN) ruff format src tests bench
+	$(RUN) ruff check --fix src tests bench
+
+clean: ## Remove what make made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

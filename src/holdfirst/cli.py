@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: `holdfirst serve | worker | migrate | accounts | keys | init | doctor | demo`."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import cyclopts
+from cyclopts import Parameter
+
+from holdfirst import __version__, server, wiring
+from holdfirst.doctor import examine
+from holdfirst.errors import HoldfirstError
+from holdfirst.flows import keys as key_flows
+from holdfirst.flows import setup
+from holdfirst.logs import set_up_logs
+from holdfirst.refusal import Refusal
+from holdfirst.settings import Settings, read_settings
+from holdfirst.wiring import Parts
+
+T = TypeVar("T")
+
+app = cyclopts.App(
+    name="holdfirst",
+    help="A scheduling server for paid bookings: reserve, then confirm.",
+    version=__version__,
+)
+accounts = cyclopts.App(name="accounts", help="The businesses on this server.")
+keys = cyclopts.App(name="keys", help="API keys: secret ones for back ends, publishable ones for browsers.")
+app.command(accounts)
+app.command(keys)
+
+DataDir = Annotated[Path | None, Parameter(name="--data-dir", help="Where everything lives [HOLDFIRST_DATA_DIR].")]
+
+
+def main() -> None:
+    """Run one command; a failure is one line on stderr and exit status 1."""
+    set_up_logs()
+    try:
+        app()
+    except HoldfirstError as error:
+        print(f"holdfirst: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@app.command
+def serve(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    data_dir: DataDir = None,
+    workers: Annotated[int, Parameter(validator=cyclopts.validators.Number(gte=1, lte=64))] = 1,
+    worker: Annotated[bool, Parameter(negative="--no-worker", help="Run effects in this process too.")] = True,
+) -> None:
+    """Serve the API, and (unless --no-worker) run the effects beside it.
+
+    Without HOLDFIRST_DATABASE_URL a PostgreSQL of its own is started in the data directory.
+    """
+    settings = read_settings(data_dir=data_dir)
+    server.serve(settings, host=host, port=port, workers=workers, run_worker=worker)
+
+
+@app.command
+def worker(*, data_dir: DataDir = None) -> None:
+    """Run effects only: captures, refunds, mail. As many as you like, on any machine."""
+    server.work(read_settings(data_dir=data_dir))
+
+
+@app.command
+def migrate(*, data_dir: DataDir = None) -> None:
+    """Bring the database's schema up to this version. Safe to run ten times at once."""
+    settings = read_settings(data_dir=data_dir)
+    with server.database(settings) as (url, _):
+        for name in asyncio.run(wiring.prepare(settings, url)) or ["nothing to do"]:
+            print(name)
+
+
+@accounts.command(name="create")
+def accounts_create(*, slug: str, mode: Literal["test", "live"], data_dir: DataDir = None) -> None:
+    """Make an account. A test account never takes real money, a live one never the sandbox's."""
+    account = _with_parts(
+        data_dir, lambda parts: parts.world.database.run(setup.create_account, slug, mode, parts.world.key_ring)
+    )
+    print(_or_exit(account).id)
+
+
+@accounts.command(name="list")
+def accounts_list(*, data_dir: DataDir = None) -> None:
+    """One account a line: id, slug, mode."""
+    for account in _with_parts(data_dir, lambda parts: parts.world.database.run(setup.list_accounts)):
+        print(f"{account.id}  {account.slug}  {account.mode}")
+
+
+@keys.command(name="create")
+def keys_create(
+    *,
+    kind: Literal["secret", "publishable"],
+    account: str = "test",
+    origin: Annotated[list[str], Parameter(help="Browsers may use it from here only (repeatable).")] = [],  # noqa: B006
+    data_dir: DataDir = None,
+) -> None:
+    """Make a key and print it, alone, on stdout. It is shown once."""
+    made = _with_parts(
+        data_dir, lambda parts: parts.world.database.run(key_flows.create_key, account, kind, origin)
+    )
+    print(_or_exit(made))
+
+
+@keys.command(name="list")
+def keys_list(*, account: str = "test", data_dir: DataDir = None) -> None:
+    """One key a line: id, kind, since when, revoked when, origins. Never the key itself."""
+    found = _with_parts(data_dir, lambda parts: parts.world.database.run(key_flows.list_keys, account))
+    for key in _or_exit(found):
+        ended = f"revoked {key.revoked_at:%Y-%m-%d}" if key.revoked_at else "active"
+        print(f"{key.id}  {key.kind}  {key.created_at:%Y-%m-%d}  {ended}  {' '.join(key.origins)}".rstrip())
+
+
+@keys.command(name="revoke")
+def keys_revoke(key_id: str, /, *, data_dir: DataDir = None) -> None:
+    """End a key; every server stops taking it within a second."""
+    if not _with_parts(data_dir, lambda parts: parts.world.database.run(key_flows.revoke_key, key_id)):
+        raise HoldfirstError(f"there is no active key {key_id}")
+    print(f"revoked {key_id}")
+
+
+@keys.command(name="rotate-encryption")
+def keys_rotate(*, data_dir: DataDir = None) -> None:
+    """Seal every stored credential again with the newest key of HOLDFIRST_SECRET_KEY."""
+    count = _with_parts(
+        data_dir, lambda parts: parts.world.database.run(setup.reseal, parts.world.key_ring)
+    )
+    print(f"{count} sealed again")
+
+
+@app.command
+def init(
+    *,
+    name: str = "Dr Example",
+    zone: str = "UTC",
+    price: str = "60EUR",
+    origin: Annotated[list[str], Parameter(help="Where the publishable key may be used from (repeatable).")] = [],  # noqa: B006
+    data_dir: DataDir = None,
+) -> None:
+    """Make a first host, event type and keys on an empty database; prints the curl lines to try them."""
+    print(_with_parts(data_dir, lambda parts: _init(parts, name, zone, price, origin)))
+
+
+async def _init(parts: Parts, name: str, zone: str, price: str, origins: list[str]) -> str:
+    database = parts.world.database
+    money = _or_exit(setup.parse_price(price))
+    slug = _or_exit(await database.run(setup.first_offer, name=name, zone=zone, price=money))
+    secret = _or_exit(await database.run(key_flows.create_key, "test", "secret", []))
+    publishable = _or_exit(await database.run(key_flows.create_key, "test", "publishable", origins))
+    url = parts.world.public_url
+    return f"""\
+secret key       {secret}
+publishable key  {publishable}
+
+With `holdfirst serve` running:
+
+  # what is free
+  curl '{url}/v1/event-types/{slug}/slots?start=2026-12-07T00:00:00Z&end=2026-12-12T00:00:00Z&time_zone={zone}' \\
+    -H 'Authorization: Bearer {publishable}'
+
+  # hold a slot (take a start from the list)
+  curl '{url}/v1/reservations' -H 'Authorization: Bearer {publishable}' -H 'Content-Type: application/json' \\
+    -d '{{"event_type": "{slug}", "start": "2026-12-07T09:00:00Z", "customer": {{"name": "Ada", "email": "ada@example.org"}}}}'
+
+  # pay (with the client_secret of that answer), then confirm
+  curl '{url}/v1/reservations/res_…/checkout' -H 'Authorization: Bearer hf_cs_…' -H 'Content-Type: application/json' \\
+    -d '{{"return_url": "https://example.org/thanks"}}'
+  curl -X POST '{url}/v1/reservations/res_…/confirm' -H 'Authorization: Bearer hf_cs_…'"""
+
+
+@app.command
+def doctor(*, repair: bool = False, data_dir: DataDir = None) -> None:
+    """Say what disagrees: money, reservations, time, jobs. Exit status 1 where something does.
+
+    --repair does what is safe: runs given-up jobs again, asks about all money that may be on its way.
+    """
+    healthy, report = _with_parts(data_dir, lambda parts: examine(parts, repair=repair))
+    print(report)
+    sys.exit(0 if healthy else 1)
+
+
+@app.command
+def demo(*, once: bool = False, port: int = 0) -> None:
+    """Play the stories holdfirst is for, over HTTP, on a throw-away database.
+
+    Without --once the server stays up afterwards, with keys and a line to try.
+    """
+    from holdfirst.demo import run_demo  # noqa: PLC0415  # nothing else needs its HTTP client
+
+    sys.exit(0 if run_demo(once=once, port=port) else 1)
+
+
+def _with_parts(data_dir: Path | None, work: Callable[[Parts], Awaitable[T]]) -> T:
+    """Run something on the database, started or joined, and migrated if it is an embedded one."""
+    settings = read_settings(data_dir=data_dir)
+
+    async def run(url: str) -> T:
+        async with wiring.open_parts(settings, url, _public_url(settings)) as parts:
+            return await work(parts)
+
+    with server.database(settings) as (url, embedded):
+        if embedded is not None:
+            asyncio.run(wiring.prepare(settings, url))
+        return asyncio.run(run(url))
+
+
+def _public_url(settings: Settings) -> str:
+    return (settings.public_url or "http://127.0.0.1:8000").rstrip("/")
+
+
+def _or_exit(answer: T | Refusal) -> T:
+    if isinstance(answer, Refusal):
+        raise HoldfirstError(answer.detail)
+    return answer

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`holdfirst doctor`: what disagrees, in words; `--repair` does what is safe."""
+
+from holdfirst.flows import wake
+from holdfirst.store import checks
+from holdfirst.store.database import Tx
+from holdfirst.wiring import Parts
+from holdfirst.worker import MONEY_KINDS
+
+SHOWN_MAX = 10
+
+
+async def examine(parts: Parts, *, repair: bool) -> tuple[bool, str]:
+    """(healthy, a report for a person)."""
+    database = parts.world.database
+    lines = []
+    if repair:
+        revived = await database.run(_repair)
+        lines.append(f"repair: {revived} given-up jobs run again; all open payments are asked about")
+    found = await database.run(checks.findings)
+    for finding in found:
+        shown = " ".join(finding.ids[:SHOWN_MAX])
+        more = f" and {len(finding.ids) - SHOWN_MAX} more" if len(finding.ids) > SHOWN_MAX else ""
+        lines.append(f"{finding.check}: {finding.means}\n  {shown}{more}")
+    if not await database.run(checks.workers_alive):
+        lines.append("note: no worker is running; holds still end by the clock, but nothing is captured or mailed")
+    if parts.settings.smtp_url is None:
+        lines.append("note: HOLDFIRST_SMTP_URL is not set; mail is written to files in the data directory")
+    if not found:
+        lines.append("money, reservations, time and jobs agree")
+    return not found, "\n".join(lines)
+
+
+async def _repair(tx: Tx) -> int:
+    revived = await checks.revive(tx)
+    await wake.wake(tx, MONEY_KINDS)
+    return revived
