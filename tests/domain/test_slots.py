@@ -276,6 +276,7 @@ def test_one_of_is_a_union():
         ("10:00", ("a", "b"), 2),
         ("13:30", ("b",), 2),
     ]
+    assert ("10:00", ("b", "a"), 2) in pairs(ask(rules(seats=2), b, a))
     assert pairs(ask(rules(), b, a)) == [("09:00", ("a",), 1), ("10:00", ("b",), 1), ("13:30", ("b",), 1)]
     assert hosts_offering(rules(), [b, a], "one_of", at("10:00"), NOW) == ("b", "a")
     assert hosts_offering(rules(), [b, a], "one_of", at("13:30"), NOW) == ("b",)

@@ -245,18 +245,19 @@ def schedules(draw, first):
 def cases(draw):
     zone, night = draw(st.sampled_from(NIGHTS))
     first = int(datetime.fromisoformat(f"{night}T00:00Z").timestamp()) // 60
-    others = draw(st.lists(st.sampled_from((zone, *ELSEWHERE)), max_size=2))
+    others = draw(st.lists(st.sampled_from((zone, zone, *ELSEWHERE)), max_size=2))
     zones = [zone, *others]
+    schedule = draw(schedules(first))  # mostly everybody's, or little would be left of all_of
     start = first + draw(st.integers(-DAY, DAY))
     minutes = st.integers(first - DAY, first + 3 * DAY)
     return Case(
         first=first,
         zones=zones,
-        schedules=[draw(schedules(first)) for _ in zones],
+        schedules=[draw(st.just(schedule) | st.just(schedule) | schedules(first)) for _ in zones],
         assignment=draw(st.sampled_from(["one_of", "all_of"])),
         start=start,
-        end=start + draw(st.sampled_from([1, 60, 600, 1440, 2400])),
-        now=first * MS + draw(st.integers(-2 * DAY * MS, DAY * MS)),
+        end=start + draw(st.sampled_from([60, 600, 1440, 2400])),
+        now=first * MS,
         duration=draw(st.sampled_from([15, 30, 60, 100, 240])),
         step=draw(st.sampled_from([15, 20, 60, 70])),
         before=draw(st.sampled_from([0, 0, 10, 60])),
@@ -264,20 +265,32 @@ def cases(draw):
         notice=draw(st.sampled_from([0, 0, 30 * MS, DAY * MS])),
         horizon=draw(st.sampled_from([100 * DAY * MS, 100 * DAY * MS, DAY * MS, 2 * DAY * MS + 1])),
         seats=draw(st.sampled_from([1, 1, 2, 3])),
-        per_day_max=draw(st.sampled_from([None, None, 0, 1, 2])),
-        own_hours=draw(st.none() | schedules(first)),
-        dated=draw(st.none() | st.none() | st.lists(minutes, max_size=5)),
+        per_day_max=draw(st.sampled_from([None, None, 0, 1, 1, 2])),
+        own_hours=draw(st.none() | st.none() | st.none() | schedules(first)),
+        dated=draw(st.none() | st.none() | st.none() | st.lists(minutes, max_size=5)),
         asked=draw(st.sampled_from([1, 1, 2])),
     )
 
 
 @st.composite
+def moments(draw, case, grid):
+    """Some time before the range, or to the millisecond where a start comes into it or leaves."""
+    some = [case.start, *sorted(set.union(*grid))]
+    at = some[draw(st.integers(0, len(some) - 1))] * MS
+    edge = at - draw(st.sampled_from([case.notice, case.horizon])) + draw(st.integers(-1, 1))
+    early = case.start * MS - case.notice - draw(st.integers(0, DAY * MS))
+    case.now = draw(st.sampled_from([early, early, edge]))
+
+
+@st.composite
 def what_is_taken(draw, case, grid):
     """Busy time and claims for each host, most of them on the grid, where they matter."""
+    draw(moments(case, grid))
+    few = sorted(set.union(*grid))[:12:3]
     anywhere = st.integers(case.start - DAY, case.end + DAY)
-    for number in range(len(case.zones)):
-        starts = st.sampled_from(sorted(grid[number])) | anywhere if grid[number] else anywhere
-        busy = draw(st.lists(st.tuples(anywhere, st.integers(1, 200)), max_size=3))
+    for _ in case.zones:
+        starts = st.sampled_from(few) | st.sampled_from(few) | anywhere if few else anywhere
+        busy = draw(st.lists(st.tuples(anywhere, st.integers(1, 200)), max_size=2))
         case.busy.append(sorted((at, at + length) for at, length in busy))
         claims = []
         for _ in range(draw(st.integers(0, 4))):
@@ -288,7 +301,7 @@ def what_is_taken(draw, case, grid):
                     end=(at + case.duration + case.after) * MS,
                     live_until=draw(st.none() | st.integers(case.now - 1, case.now + 3).map(int)
                                     | st.integers(case.now, case.now + DAY * MS)),
-                    own_start=draw(st.sampled_from([at * MS, at * MS, None])),
+                    own_start=draw(st.sampled_from([at * MS, at * MS, at * MS, None])),
                     seats=draw(st.sampled_from([1, 1, 2])),
                 )
             )  # fmt: skip
@@ -331,7 +344,7 @@ def answer(case, now):
     )
 
 
-@SEARCH
+@settings(SEARCH, max_examples=600)
 @given(st.sampled_from(NIGHTS).flatmap(lambda night: st.tuples(st.just(night), st.data())))
 def test_windows(given_):
     (zone, night), of = given_
@@ -361,6 +374,7 @@ def test_slots(case, of):
 @given(cases(), st.data())
 def test_hosts_offering(case, of):
     grid = grids(case)
+    of.draw(moments(case, grid))
     case.busy = case.claims = [[] for _ in case.zones]
     several = [*sorted(set.union(*grid))[:5], of.draw(st.integers(case.start, case.end - 1))]
     for at in several:
