@@ -32,7 +32,9 @@ keys = cyclopts.App(name="keys", help="API keys: secret ones for back ends, publ
 app.command(accounts)
 app.command(keys)
 
-DataDir = Annotated[Path | None, Parameter(name="--data-dir", help="Where everything lives [HOLDFIRST_DATA_DIR].")]
+DataDir = Annotated[
+    Path | None, Parameter(name="--data-dir", help="Where everything lives [HOLDFIRST_DATA_DIR].")
+]
 
 
 def main() -> None:
@@ -54,7 +56,9 @@ def serve(
     port: int = 8000,
     data_dir: DataDir = None,
     workers: Annotated[int, Parameter(validator=cyclopts.validators.Number(gte=1, lte=64))] = 1,
-    worker: Annotated[bool, Parameter(negative="--no-worker", help="Run effects in this process too.")] = True,
+    worker: Annotated[
+        bool, Parameter(negative="--no-worker", help="Run effects in this process too.")
+    ] = True,
 ) -> None:
     """Serve the API, and (unless --no-worker) run the effects beside it.
 
@@ -83,7 +87,8 @@ def migrate(*, data_dir: DataDir = None) -> None:
 def accounts_create(*, slug: str, mode: Literal["test", "live"], data_dir: DataDir = None) -> None:
     """Make an account. A test account never takes real money, a live one never the sandbox's."""
     account = _with_parts(
-        data_dir, lambda parts: parts.world.database.run(setup.create_account, slug, mode, parts.world.key_ring)
+        data_dir,
+        lambda parts: parts.world.database.run(setup.create_account, slug, mode, parts.world.key_ring),
     )
     print(_or_exit(account).id)
 
@@ -130,9 +135,7 @@ def keys_revoke(key_id: str, /, *, data_dir: DataDir = None) -> None:
 @keys.command(name="rotate-encryption")
 def keys_rotate(*, data_dir: DataDir = None) -> None:
     """Seal every stored credential again with the newest key of HOLDFIRST_SECRET_KEY."""
-    count = _with_parts(
-        data_dir, lambda parts: parts.world.database.run(setup.reseal, parts.world.key_ring)
-    )
+    count = _with_parts(data_dir, lambda parts: parts.world.database.run(setup.reseal, parts.world.key_ring))
     print(f"{count} sealed again")
 
 
@@ -142,7 +145,9 @@ def init(
     name: str = "Dr Example",
     zone: str = "UTC",
     price: str = "60EUR",
-    origin: Annotated[list[str], Parameter(help="Where the publishable key may be used from (repeatable).")] = [],  # noqa: B006
+    origin: Annotated[
+        list[str], Parameter(help="Where the publishable key may be used from (repeatable).")
+    ] = [],  # noqa: B006
     data_dir: DataDir = None,
 ) -> None:
     """Make a first host, event type and keys on an empty database; prints the curl lines to try them."""

@@ -35,7 +35,10 @@ SHORT = {
 }
 HOLD_SECONDS = 30
 SHORT_HOLD_SECONDS = 2
-CUSTOMERS = {"A": {"name": "Ada", "email": "ada@example.org"}, "B": {"name": "Ben", "email": "ben@example.org"}}
+CUSTOMERS = {
+    "A": {"name": "Ada", "email": "ada@example.org"},
+    "B": {"name": "Ben", "email": "ben@example.org"},
+}
 
 
 class Promised(Exception):  # noqa: N818
@@ -125,10 +128,14 @@ class Stage:
     # Setting up
 
     def set_up(self) -> None:
-        hours = [{"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "09:00", "end": "17:00"}]
+        hours = [
+            {"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "09:00", "end": "17:00"}
+        ]
         host = {"name": "Dr Example", "time_zone": "UTC", "schedule": {"weekly": hours}}
         self.host = self.ask("POST", "/v1/hosts", host)
-        by_sale = self.ask("POST", "/v1/payment-accounts", {"provider": "sandbox", "mode": "sale_uncloseable"})
+        by_sale = self.ask(
+            "POST", "/v1/payment-accounts", {"provider": "sandbox", "mode": "sale_uncloseable"}
+        )
         self._event_type("consultation", "Consultation", "pac_sandbox")
         self._event_type("consultation-by-bank", "Consultation, paid by bank", by_sale["id"])
 
@@ -172,9 +179,7 @@ class Stage:
         }
         return self.call("POST", "/v1/reservations", body, self.publishable_key)
 
-    def hold(
-        self, who: str, event_type: str = "consultation", seconds: int = HOLD_SECONDS
-    ) -> dict[str, Any]:
+    def hold(self, who: str, event_type: str = "consultation", seconds: int = HOLD_SECONDS) -> dict[str, Any]:
         answer = self.reserve(who, event_type, seconds)
         self.expect(answer.status_code == 201, f"{who} can reserve", answer.text)
         held: dict[str, Any] = answer.json()
@@ -200,7 +205,9 @@ class Stage:
 
     def until(self, held: dict[str, Any], *statuses: str, seconds: float = 15) -> dict[str, Any]:
         """The reservation, once it is in one of these states."""
-        return self.until_true(held, lambda found: found["status"] in statuses, " or ".join(statuses), seconds)
+        return self.until_true(
+            held, lambda found: found["status"] in statuses, " or ".join(statuses), seconds
+        )
 
     def until_true(
         self, held: dict[str, Any], true: Callable[[dict[str, Any]], bool], what: str, seconds: float = 15
@@ -213,9 +220,15 @@ class Stage:
         return found
 
     def free(self) -> bool:
-        query = {"start": self._day.isoformat(), "end": (self._day + timedelta(days=1)).isoformat(), "time_zone": "UTC"}
+        query = {
+            "start": self._day.isoformat(),
+            "end": (self._day + timedelta(days=1)).isoformat(),
+            "time_zone": "UTC",
+        }
         headers = {"authorization": f"Bearer {self.publishable_key}"}
-        slots = self.http.get("/v1/event-types/consultation/slots", params=query, headers=headers).json()["slots"]
+        slots = self.http.get("/v1/event-types/consultation/slots", params=query, headers=headers).json()[
+            "slots"
+        ]
         return any(datetime.fromisoformat(slot["start"]) == self.nine for slot in slots)
 
     def mails_about(self, held: dict[str, Any]) -> list[str]:
@@ -276,7 +289,9 @@ def late_and_sold(stage: Stage) -> None:
     stage.hold("B")
     stage.act("A", ref, "authorize", force=True)
     after = stage.until_true(held, lambda found: found["payment"]["status"] == "voided", "the void")
-    stage.expect(after["status"] == "expired" and after["payment"]["late"] == "voided", "A has no slot", after)
+    stage.expect(
+        after["status"] == "expired" and after["payment"]["late"] == "voided", "A has no slot", after
+    )
     books = stage.ledger(ref)
     stage.expect(books["captured"] == 0, "nothing was captured", books)
     stage.say("A", "the slot is B's", "voided: never charged")
@@ -308,7 +323,9 @@ def nervous(stage: Stage) -> None:
     stage.say("A", "loads the return page three times", "")
     with ThreadPoolExecutor(2) as pool:
         path = f"/v1/reservations/{held['id']}/confirm"
-        both = list(pool.map(lambda _: stage.call("POST", path, {}, held["client_secret"]).status_code, range(2)))
+        both = list(
+            pool.map(lambda _: stage.call("POST", path, {}, held["client_secret"]).status_code, range(2))
+        )
     stage.expect(both == [200, 200], "both are told it is confirmed", both)
     stage.say("A", "confirms twice at once", "200 and 200")
     _one_mail(stage, held)
@@ -377,7 +394,10 @@ def _last_notification(server: Server) -> tuple[str, dict[str, str], bytes]:
 
 def run_demo(*, once: bool, port: int) -> bool:
     """Play all stories; answers whether each ended as promised. Without `once`, stays up afterwards."""
-    with tempfile.TemporaryDirectory(prefix="holdfirst-demo-") as folder, _stopped_at_end(Server(Path(folder), port)) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="holdfirst-demo-") as folder,
+        _stopped_at_end(Server(Path(folder), port)) as server,
+    ):
         _print("holdfirst demo: a throw-away database, a real server, the sandbox as payment provider.")
         server.start()
         stage = Stage(server, _print)

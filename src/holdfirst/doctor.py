@@ -23,7 +23,9 @@ async def examine(parts: Parts, *, repair: bool) -> tuple[bool, str]:
         more = f" and {len(finding.ids) - SHOWN_MAX} more" if len(finding.ids) > SHOWN_MAX else ""
         lines.append(f"{finding.check}: {finding.means}\n  {shown}{more}")
     if not await database.run(checks.workers_alive):
-        lines.append("note: no worker is running; holds still end by the clock, but nothing is captured or mailed")
+        lines.append(
+            "note: no worker is running; holds still end by the clock, but nothing is captured or mailed"
+        )
     if parts.settings.smtp_url is None:
         lines.append("note: HOLDFIRST_SMTP_URL is not set; mail is written to files in the data directory")
     if not found:

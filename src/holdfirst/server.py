@@ -41,7 +41,9 @@ def serve(settings: Settings, *, host: str, port: int, workers: int, run_worker:
     if inherited := os.environ.pop(INHERITED, None):
         listener, life_line = (int(number) for number in inherited.split(","))
         _watch(life_line)
-        asyncio.run(_serve(settings, settings.database_url or "", None, socket.socket(fileno=listener), run_worker))
+        asyncio.run(
+            _serve(settings, settings.database_url or "", None, socket.socket(fileno=listener), run_worker)
+        )
         return
     with _listen(host, port) as listening, database(settings) as (url, embedded):
         bound_host, bound_port = listening.getsockname()[:2]

@@ -88,7 +88,7 @@ async def meet(
     try:
         return await world.database.run(pay.advance, payment_id, truth, capture_refused=capture_refused)
     except TimeLost:
-        return await world.database.run(pay.advance, payment_id, truth, may_retake=False)
+        return await world.database.run(pay.advance, payment_id, truth, time_lost=True)
 
 
 async def _load(tx: Tx, payment_id: str) -> tuple[Payment, PaymentAccount]:

@@ -15,7 +15,7 @@ from holdfirst.payment.provider import CheckoutSpec, Phase, Truth
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation import lifecycle
 from holdfirst.reservation.event_type import details_missing
-from holdfirst.reservation.reservation import Reservation, Status, status_at
+from holdfirst.reservation.reservation import Ended, EndedBy, EndedCode, Reservation, Status, status_at
 from holdfirst.reservation.verdict import Verdict, as_frozen, judge
 from holdfirst.settings import Limits
 from holdfirst.store import catalog, jobs, payments, reservations
@@ -165,17 +165,23 @@ async def lock_payment(tx: Tx, payment_id: str) -> tuple[Reservation, Payment]:
 
 
 async def advance(
-    tx: Tx, payment_id: str, truth: Truth, *, capture_refused: bool = False, may_retake: bool = True
+    tx: Tx, payment_id: str, truth: Truth, *, capture_refused: bool = False, time_lost: bool = False
 ) -> tuple[Reservation, Payment]:
-    """Bring one payment, and its reservation, in line with the provider's truth. Every trigger runs this."""
+    """Bring one payment, and its reservation, in line with the provider's truth. Every trigger runs this.
+
+    `time_lost`: the exclusion constraint refused this once (`TimeLost`): the money goes back.
+    """
     locked = await lock_with_hosts(tx, payment_id)
     reservation, payment, now = locked.reservation, locked.payment, locked.now
     late_payment = locked.event_type.rules.late_payment
     verdict = judge(reservation, payment, truth, now, late_payment)
     if capture_refused and verdict is Verdict.CAPTURE:
         verdict = Verdict.UNPIN
+    if time_lost and verdict in _TAKES_TIME:
+        verdict = Verdict.GIVE_BACK
+        reservation = await _write_down_loss(tx, reservation, now)
     if verdict in (Verdict.RETAKE_AND_PIN, Verdict.RETAKE_AND_CONFIRM):
-        if may_retake and await retake(tx, locked):
+        if await retake(tx, locked):
             payment = replace(payment, late=Late.RETAKEN)
         else:
             verdict = Verdict.GIVE_BACK
@@ -230,6 +236,18 @@ async def retake(tx: Tx, locked: Locked) -> bool:
     return await reservations.take_time(
         tx, reservation, reservation.hosts, seats_max=seats_max, live_until=None
     )
+
+
+_TAKES_TIME = (Verdict.PIN, Verdict.CONFIRM, Verdict.RETAKE_AND_PIN, Verdict.RETAKE_AND_CONFIRM)
+
+
+async def _write_down_loss(tx: Tx, reservation: Reservation, now: datetime) -> Reservation:
+    """The database says that the time is firmly somebody else's: the locks should never let it come to this."""
+    if status_at(reservation, now) is Status.EXPIRED:
+        return reservation
+    lost = lifecycle.ended(reservation, Status.EXPIRED, Ended(EndedBy.PAYMENT, now, EndedCode.PAYMENT_FAILED))
+    await reservations.save(tx, lost)
+    return lost
 
 
 _RANK = {
