@@ -13,8 +13,8 @@ from cyclopts import Parameter
 from holdfirst import __version__, server, wiring
 from holdfirst.doctor import examine
 from holdfirst.errors import HoldfirstError
-from holdfirst.flows import keys as key_flows
-from holdfirst.flows import setup
+from holdfirst.flows import accounts as account_flows
+from holdfirst.flows import at_rest, first_offer
 from holdfirst.logs import set_up_logs
 from holdfirst.refusal import Refusal
 from holdfirst.settings import Settings, read_settings
@@ -88,7 +88,7 @@ def accounts_create(*, slug: str, mode: Literal["test", "live"], data_dir: DataD
     """Make an account. A test account never takes real money, a live one never the sandbox's."""
     account = _with_parts(
         data_dir,
-        lambda parts: parts.world.database.run(setup.create_account, slug, mode, parts.world.key_ring),
+        lambda parts: parts.world.database.run(account_flows.create_account, parts.world.key_ring, slug, mode),
     )
     print(_or_exit(account).id)
 
@@ -96,7 +96,7 @@ def accounts_create(*, slug: str, mode: Literal["test", "live"], data_dir: DataD
 @accounts.command(name="list")
 def accounts_list(*, data_dir: DataDir = None) -> None:
     """One account a line: id, slug, mode."""
-    for account in _with_parts(data_dir, lambda parts: parts.world.database.run(setup.list_accounts)):
+    for account in _with_parts(data_dir, lambda parts: parts.world.database.run(account_flows.list_accounts)):
         print(f"{account.id}  {account.slug}  {account.mode}")
 
 
@@ -110,15 +110,15 @@ def keys_create(
 ) -> None:
     """Make a key and print it, alone, on stdout. It is shown once."""
     made = _with_parts(
-        data_dir, lambda parts: parts.world.database.run(key_flows.create_key, account, kind, origin)
+        data_dir, lambda parts: parts.world.database.run(account_flows.create_key, account, kind, origin)
     )
-    print(_or_exit(made))
+    print(_or_exit(made)[0])
 
 
 @keys.command(name="list")
 def keys_list(*, account: str = "test", data_dir: DataDir = None) -> None:
     """One key a line: id, kind, since when, revoked when, origins. Never the key itself."""
-    found = _with_parts(data_dir, lambda parts: parts.world.database.run(key_flows.list_keys, account))
+    found = _with_parts(data_dir, lambda parts: parts.world.database.run(account_flows.list_keys, account))
     for key in _or_exit(found):
         ended = f"revoked {key.revoked_at:%Y-%m-%d}" if key.revoked_at else "active"
         print(f"{key.id}  {key.kind}  {key.created_at:%Y-%m-%d}  {ended}  {' '.join(key.origins)}".rstrip())
@@ -127,7 +127,7 @@ def keys_list(*, account: str = "test", data_dir: DataDir = None) -> None:
 @keys.command(name="revoke")
 def keys_revoke(key_id: str, /, *, data_dir: DataDir = None) -> None:
     """End a key; every server stops taking it within a second."""
-    if not _with_parts(data_dir, lambda parts: parts.world.database.run(key_flows.revoke_key, key_id)):
+    if not _with_parts(data_dir, lambda parts: parts.world.database.run(account_flows.revoke_key, key_id)):
         raise HoldfirstError(f"there is no active key {key_id}")
     print(f"revoked {key_id}")
 
@@ -135,7 +135,7 @@ def keys_revoke(key_id: str, /, *, data_dir: DataDir = None) -> None:
 @keys.command(name="rotate-encryption")
 def keys_rotate(*, data_dir: DataDir = None) -> None:
     """Seal every stored credential again with the newest key of HOLDFIRST_SECRET_KEY."""
-    count = _with_parts(data_dir, lambda parts: parts.world.database.run(setup.reseal, parts.world.key_ring))
+    count = _with_parts(data_dir, lambda parts: parts.world.database.run(at_rest.reseal, parts.world.key_ring))
     print(f"{count} sealed again")
 
 
@@ -156,10 +156,10 @@ def init(
 
 async def _init(parts: Parts, name: str, zone: str, price: str, origins: list[str]) -> str:
     database = parts.world.database
-    money = _or_exit(setup.parse_price(price))
-    slug = _or_exit(await database.run(setup.first_offer, name=name, zone=zone, price=money))
-    secret = _or_exit(await database.run(key_flows.create_key, "test", "secret", []))
-    publishable = _or_exit(await database.run(key_flows.create_key, "test", "publishable", origins))
+    money = _or_exit(first_offer.parse_price(price))
+    slug = _or_exit(await database.run(first_offer.first_offer, name=name, zone=zone, price=money))
+    secret, _ = _or_exit(await database.run(account_flows.create_key, "test", "secret", []))
+    publishable, _ = _or_exit(await database.run(account_flows.create_key, "test", "publishable", origins))
     url = parts.world.public_url
     return f"""\
 secret key       {secret}

@@ -9,7 +9,7 @@ import structlog
 
 def set_up_logs(level: int = logging.INFO) -> None:
     """Once per process, before anything logs."""
-    shared = [
+    shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -10,7 +10,7 @@ import msgspec
 
 from holdfirst.effects.world import MailTransport, World
 from holdfirst.errors import ConfigurationError
-from holdfirst.flows import setup
+from holdfirst.flows import accounts, at_rest
 from holdfirst.key_ring import KeyRing, open_ring
 from holdfirst.providers.mail_files import MailFiles
 from holdfirst.providers.sandbox import SandboxProvider
@@ -63,7 +63,7 @@ async def open_parts(settings: Settings, database_url: str, public_url: str) -> 
             public_url=public_url,
             mail_from=settings.mail_from,
         )
-        await database.run(setup.ensure_accounts, key_ring)
+        await database.run(accounts.found, key_ring)
         yield Parts(settings, world, doorbell, books, sandbox)
 
 
@@ -98,7 +98,7 @@ def _mail(settings: Settings) -> MailTransport:
 async def _known_ring(settings: Settings, database: Database) -> KeyRing:
     """A ring with none of the keys that this database was sealed with is the wrong ring: say so before it signs."""
     ring = open_ring(settings.secret_key, settings.data_dir)
-    known = await database.run(setup.known_ring, ring.fingerprints)
+    known = await database.run(at_rest.known_ring, ring.fingerprints)
     if not known:
         raise ConfigurationError(
             "This database was set up with another HOLDFIRST_SECRET_KEY; without it, credentials cannot be opened"

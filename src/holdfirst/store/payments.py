@@ -273,6 +273,11 @@ async def payees(tx: Tx, account_id: str) -> list[PaymentAccount]:
     return [_payee(row) for row in rows]
 
 
+async def payees_of_all_accounts(tx: Tx) -> list[PaymentAccount]:
+    """Deleted ones too: what is still sealed is to be sealed with the newest key."""
+    return [_payee(row) for row in await tx.rows(_PAYEE.replace("where deleted_at is null", "for update"))]
+
+
 async def insert_payee(tx: Tx, payee: PaymentAccount) -> None:
     await tx.execute(
         """

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Credentials at rest: which keys this database was sealed with, and sealing them again with the newest."""
+
+from collections.abc import Sequence
+
+from holdfirst.key_ring import KeyRing
+from holdfirst.store import catalog, payments
+from holdfirst.store.database import Tx
+
+
+async def known_ring(tx: Tx, fingerprints: Sequence[str]) -> bool:
+    """False: this database was sealed with keys that are not in this ring. A new ring's newest key is noted."""
+    known = await catalog.ring_fingerprints(tx)
+    if known and not known & set(fingerprints):
+        return False
+    await catalog.add_ring_fingerprint(tx, fingerprints[0])
+    return True
+
+
+async def reseal(tx: Tx, key_ring: KeyRing) -> int:
+    """Seal again what was sealed with an older key; answers how many."""
+    count = 0
+    for payee in await payments.payees_of_all_accounts(tx):
+        if not key_ring.sealed_with_newest(payee.sealed_credentials):
+            plain = key_ring.unseal(payee.sealed_credentials, payee.id)
+            await payments.set_payee_credentials(tx, payee.id, key_ring.seal(plain, payee.id))
+            count += 1
+    return count
