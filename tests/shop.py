@@ -12,10 +12,12 @@ from fakes import FakeMail, FakePayments
 from holdfirst import ids
 from holdfirst.availability.schedule import Schedule
 from holdfirst.effects import checkout
+from holdfirst.effects.reserve import reserve
 from holdfirst.effects.world import World
 from holdfirst.flows import pay
 from holdfirst.flows.confirm import Asks, ConfirmRequest, confirm
-from holdfirst.flows.reserve import ReserveRequest, reserve
+from holdfirst.flows.keyed import Replay
+from holdfirst.flows.reserve import ReserveRequest
 from holdfirst.key_ring import KeyRing
 from holdfirst.payment.payment import Mode, Payment
 from holdfirst.refusal import Refusal
@@ -24,6 +26,7 @@ from holdfirst.reservation.reservation import Reservation
 from holdfirst.settings import Limits
 from holdfirst.store import catalog, jobs, payments, reservations
 from holdfirst.store.catalog import Account
+from holdfirst.store.claims import Claims
 from holdfirst.store.database import Database, Tx
 from holdfirst.store.payments import PaymentAccount
 from holdfirst.worker import KINDS
@@ -62,8 +65,9 @@ class Shop:
             }
             | more
         )
-        async with self.database.statement() as tx:
-            return await reserve(tx, request, self.world.limits)
+        answer = await reserve(self.world, request)
+        assert not isinstance(answer, Replay)
+        return answer
 
     async def held(self, start: datetime | None = None, **more: Any) -> Reservation:
         answer = await self.reserve(start, **more)
@@ -136,6 +140,7 @@ async def open_shop(
     provider, mail, ring = FakePayments(), FakeMail(), KeyRing([b"k" * 32])
     world = World(
         database=database,
+        claims=Claims(database),
         providers={"fake": provider},
         key_ring=ring,
         limits=limits or Limits(hold_seconds_min=1),

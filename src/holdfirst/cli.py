@@ -88,7 +88,9 @@ def accounts_create(*, slug: str, mode: Literal["test", "live"], data_dir: DataD
     """Make an account. A test account never takes real money, a live one never the sandbox's."""
     account = _with_parts(
         data_dir,
-        lambda parts: parts.world.database.run(account_flows.create_account, parts.world.key_ring, slug, mode),
+        lambda parts: parts.world.database.run(
+            account_flows.create_account, parts.world.key_ring, slug, mode
+        ),
     )
     print(_or_exit(account).id)
 
@@ -135,7 +137,9 @@ def keys_revoke(key_id: str, /, *, data_dir: DataDir = None) -> None:
 @keys.command(name="rotate-encryption")
 def keys_rotate(*, data_dir: DataDir = None) -> None:
     """Seal every stored credential again with the newest key of HOLDFIRST_SECRET_KEY."""
-    count = _with_parts(data_dir, lambda parts: parts.world.database.run(at_rest.reseal, parts.world.key_ring))
+    count = _with_parts(
+        data_dir, lambda parts: parts.world.database.run(at_rest.reseal, parts.world.key_ring)
+    )
     print(f"{count} sealed again")
 
 

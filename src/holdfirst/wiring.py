@@ -17,6 +17,7 @@ from holdfirst.providers.sandbox import SandboxProvider
 from holdfirst.providers.sandbox_books import SandboxBooks
 from holdfirst.providers.smtp import Smtp
 from holdfirst.settings import Settings
+from holdfirst.store.claims import Claims
 from holdfirst.store.database import Database
 from holdfirst.store.doorbell import Doorbell
 from holdfirst.store.migrations import migrate, pending
@@ -56,6 +57,7 @@ async def open_parts(settings: Settings, database_url: str, public_url: str) -> 
         stack.callback(ringing.cancel)
         world = World(
             database=database,
+            claims=Claims(database),
             providers={sandbox.name: sandbox},
             key_ring=key_ring,
             limits=settings.limits,

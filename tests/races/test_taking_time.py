@@ -15,7 +15,10 @@ from shop import Shop, open_shop
 
 NO_LOCKS = ("perform pg_advisory_xact_lock(lock)\n    from", "perform lock from")
 # Between looking and taking: where a race has room, it is seen at once.
-SLOWLY = ("        insert into claim (\n", "        perform pg_sleep(0.02); insert into claim (\n")
+SLOWLY = (
+    "        -- After this point it must succeed.\n        outcome",
+    "        perform pg_sleep(0.02); outcome",
+)
 RECHECK = "delete from claim where reservation_id = any(v_due) and live_until <= v_now"
 NO_RECHECK = "delete from claim where reservation_id = any(v_due)"
 

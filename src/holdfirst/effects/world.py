@@ -13,6 +13,7 @@ from holdfirst.key_ring import KeyRing
 from holdfirst.payment.payment import Payment
 from holdfirst.payment.provider import Credentials, PaymentProvider, Unknown
 from holdfirst.settings import Limits
+from holdfirst.store.claims import Claims
 from holdfirst.store.database import Database
 from holdfirst.store.payments import PaymentAccount
 
@@ -33,6 +34,7 @@ class World(msgspec.Struct, frozen=True):
     """Made once, in wiring; passed on."""
 
     database: Database
+    claims: Claims
     providers: Mapping[str, PaymentProvider]
     key_ring: KeyRing
     limits: Limits

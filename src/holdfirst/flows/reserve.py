@@ -18,9 +18,9 @@ from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.event_type import Host, Offer, answer_problems
 from holdfirst.reservation.reservation import Reservation, Status
 from holdfirst.settings import Limits
-from holdfirst.store import catalog, reservations
+from holdfirst.store import catalog
 from holdfirst.store.database import Tx
-from holdfirst.store.jobs import CHANNEL
+from holdfirst.store.reservations import Taken
 
 
 class ReserveRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,54 +42,66 @@ class ReserveRequest(msgspec.Struct, frozen=True, kw_only=True):
     holder_email: bytes | None = None
 
 
-async def reserve(
+class Wanted(msgspec.Struct, frozen=True):
+    """Decided, but for what only the claim can say: whether the time is free, whose it is, and until when."""
+
+    reservation: Reservation
+    item: dict[str, Any]
+    payees: Mapping[str, str]
+    offer: Offer
+
+
+async def want(
     tx: Tx, request: ReserveRequest, limits: Limits, key: RequestKey | None = None
-) -> Reservation | Replay | Refusal:
-    """Held, or why not. One statement writes: it is its own transaction, the idempotency key included."""
+) -> Wanted | Refusal:
+    """Load and decide; reads only. The claim has the last word."""
     offer = await catalog.load_offer(tx, request.account_id, request.event_type)
     if offer is None:
         return Refusal(Code.EVENT_TYPE_NOT_FOUND, "There is no such event type.")
     rules = offer.event_type.rules
     if not rules.active:
         return Refusal(Code.EVENT_TYPE_INACTIVE, "This event type takes no reservations now.")
-    hold_seconds = request.hold_seconds or min(
-        max(rules.hold_seconds, limits.hold_seconds_min), limits.hold_seconds_max
-    )
     if (refusal := _broken_rule(request, offer, limits)) is not None:
         return refusal
     hosts = _candidates(request, offer)
     if not hosts:
         return Refusal(
             Code.SLOT_NOT_OFFERED,
-            "This time is not offered: off the grid, outside the hours, or too soon or too late.",
+            "This time is not offered: off the grid, outside the hours, too soon or too late.",
         )
     payee_by_host = await payees(tx, offer)
     if isinstance(payee_by_host, Refusal):
         return payee_by_host
-
+    hold_seconds = request.hold_seconds or min(
+        max(rules.hold_seconds, limits.hold_seconds_min), limits.hold_seconds_max
+    )
     wanted = _draft(request, offer, hold_seconds)
     item = _item(request, wanted, offer, hosts, payee_by_host) | {
         "address_max": limits.holds_per_address_max,
         "email_max": limits.holds_per_email_max,
     }
     if key is not None:
-        item["key"] = {"scope": key.scope, "key": key.key, "fingerprint": key.fingerprint.hex()}
-    [taken] = await reservations.reserve(tx, [item])
+        item |= {"scope": key.scope, "key": key.key, "fingerprint": key.fingerprint.hex()}
+    return Wanted(wanted, item, payee_by_host, offer)
+
+
+def held(wanted: Wanted, taken: Taken) -> Reservation:
+    """The reservation as the claim made it."""
+    assert taken.hosts is not None and taken.created_at is not None and taken.held_until is not None
+    return msgspec.structs.replace(
+        wanted.reservation,
+        hosts=tuple(taken.hosts),
+        created_at=taken.created_at,
+        held_until=taken.held_until,
+        payment_account_id=wanted.payees.get(taken.hosts[0]),
+    )
+
+
+def not_held(taken: Taken) -> Replay | Refusal | None:
+    """Why not; None: the time is taken, and what is left of the day is to be said."""
     match taken.outcome:
-        case "held":
-            assert taken.hosts is not None and taken.created_at is not None and taken.held_until is not None
-            held = msgspec.structs.replace(
-                wanted,
-                hosts=tuple(taken.hosts),
-                created_at=taken.created_at,
-                held_until=taken.held_until,
-                payment_account_id=payee_by_host.get(taken.hosts[0]),
-            )
-            reservations.announce_slots(tx, held)
-            tx.announce(CHANNEL)
-            return held
         case "taken":
-            return await _slot_taken(tx, request, offer)
+            return None
         case "day_full":
             return Refusal(Code.SLOT_NOT_OFFERED, "This day is full.")
         case "too_many_holds":
@@ -177,39 +189,37 @@ def _item(
 ) -> dict[str, Any]:
     """One item of the claim's call; what it means is told in store/functions.sql."""
     rules = offer.event_type.rules
-    locks = [f"host:{host.id}" for host in hosts]
+    locks = []
     if request.holder_address is not None:
         locks.append(f"address:{request.account_id}:{request.holder_address.hex()}")
     if request.holder_email is not None:
         locks.append(f"email:{request.account_id}:{request.holder_email.hex()}")
     item: dict[str, Any] = {
         "locks": locks,
+        "id": wanted.id,
+        "account_id": wanted.account_id,
+        "livemode": wanted.livemode,
+        "event_type_id": wanted.event_type_id,
         "hosts": [host.id for host in hosts],
-        "all": rules.assignment == "all_of",
-        "from": wanted.start - rules.buffer_before,
-        "to": wanted.end + rules.buffer_after,
+        "all_hosts": rules.assignment == "all_of",
+        "start": wanted.start,
+        "end": wanted.end,
+        "starts_at": wanted.start - rules.buffer_before,
+        "ends_at": wanted.end + rules.buffer_after,
+        "buffer_before_minutes": wanted.buffer_before_minutes,
+        "buffer_after_minutes": wanted.buffer_after_minutes,
+        "seats": wanted.seats,
         "seats_max": rules.seats,
         "hold_seconds": wanted.hold_seconds,
+        "price_minor": wanted.price.amount_minor if wanted.price else None,
+        "currency": wanted.price.currency if wanted.price else None,
         "payees": payees,
-        "row": {
-            "id": wanted.id,
-            "account_id": wanted.account_id,
-            "livemode": wanted.livemode,
-            "event_type_id": wanted.event_type_id,
-            "start": wanted.start,
-            "end": wanted.end,
-            "buffer_before_minutes": wanted.buffer_before_minutes,
-            "buffer_after_minutes": wanted.buffer_after_minutes,
-            "seats": wanted.seats,
-            "price_minor": wanted.price.amount_minor if wanted.price else None,
-            "currency": wanted.price.currency if wanted.price else None,
-            "customer": wanted.customer,
-            "guests": wanted.guests,
-            "answers": wanted.answers,
-            "metadata": wanted.metadata,
-            "holder_address": request.holder_address.hex() if request.holder_address else None,
-            "holder_email": request.holder_email.hex() if request.holder_email else None,
-        },
+        "customer": wanted.customer,
+        "guests": wanted.guests,
+        "answers": wanted.answers,
+        "metadata": wanted.metadata,
+        "holder_address": request.holder_address.hex() if request.holder_address else None,
+        "holder_email": request.holder_email.hex() if request.holder_email else None,
     }
     if rules.per_day_max is not None and not request.outside_rules:
         days = [local_day(host.time_zone, to_ms(wanted.start)) for host in hosts]
@@ -221,7 +231,7 @@ def _item(
     return item
 
 
-async def _slot_taken(tx: Tx, request: ReserveRequest, offer: Offer) -> Refusal:
+async def what_is_left(tx: Tx, request: ReserveRequest, offer: Offer) -> Refusal:
     """Somebody else has it; with what is left of that day, so that the customer can choose again at once."""
     zone = request.customer.get("time_zone") or offer.hosts[0].time_zone
     start, end = local_day(zone, to_ms(request.start))

@@ -29,6 +29,8 @@ SESSION = {
     "idle_in_transaction_session_timeout": "60000",
     # Our statements are short and prepared: compiling one costs more than running it.
     "jit": "off",
+    # No statement of ours has a better plan for particular values; planning one costs more than running it.
+    "plan_cache_mode": "force_generic_plan",
 }
 
 
@@ -38,6 +40,9 @@ class TryAgain(Exception):  # noqa: N818
 
 _TRY_AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, TryAgain)
 _GONE = (
+    # The driver's own words for a connection that ended in mid-conversation.
+    asyncio.IncompleteReadError,
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
@@ -101,7 +106,7 @@ class Database:
         with _translated():
             self._pool = await asyncpg.create_pool(
                 self.url,
-                min_size=1,
+                min_size=0,
                 max_size=self._connections_max,
                 connection_class=_Connection,
                 server_settings=SESSION,
@@ -110,6 +115,8 @@ class Database:
                 command_timeout=None,
                 timeout=5,
             )
+            async with self._pool.acquire():
+                pass
 
     async def close(self) -> None:
         if self._pool is not None:
@@ -147,6 +154,20 @@ class Database:
     ) -> T:
         async with self.transaction() as tx:
             return await flow(tx, *arguments, **named)
+
+    async def single(
+        self, flow: Callable[Concatenate[Tx, P], Awaitable[T]], *arguments: P.args, **named: P.kwargs
+    ) -> T:
+        """As `run`, for a flow of reads, or with one writing statement: each statement is its own transaction."""
+        for attempt in range(TRIES_MAX):
+            try:
+                async with self.statement() as tx:
+                    return await flow(tx, *arguments, **named)
+            except _TRY_AGAIN:
+                if attempt == TRIES_MAX - 1:
+                    raise Busy("the database kept refusing this statement") from None
+                await asyncio.sleep(random.uniform(0, 0.005 * 2**attempt))  # noqa: S311
+        raise AssertionError("unreachable")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
@@ -193,7 +214,7 @@ class _translated:  # noqa: N801
                 return
             case TimeoutError():
                 raise Busy("no database connection became free") from error
-            case asyncpg.InterfaceError() | asyncpg.exceptions.TargetServerAttributeNotMatched():
+            case asyncpg.InterfaceError():
                 raise DatabaseUnavailable(str(error)) from error
             case _ if isinstance(error, _GONE):
                 raise DatabaseUnavailable(str(error) or type(error).__name__) from error

@@ -20,21 +20,25 @@ create or replace function expire_in_the_way(
 ) returns void language plpgsql as $$
 declare
     v_now timestamptz := the_clock();
-    v_due text[] := '{}';
-    v_more text[];
+    v_due text[];
+    v_id text;
 begin
     for i in 1 .. cardinality(p_hosts) loop
-        select array_agg(reservation_id) into v_more
-        from claim
-        where host_id = p_hosts[i] and ends_at > p_from[i] and ends_at < p_to[i] + interval '9 days'
-          and starts_at < p_to[i] and live_until <= v_now;
-        v_due := v_due || v_more;
+        -- One host at a time: with a list of them the planner drops the index.
+        for v_id in
+            select reservation_id from claim
+            where host_id = p_hosts[i] and ends_at > p_from[i] and ends_at < p_to[i] + interval '9 days'
+              and starts_at < p_to[i] and live_until <= v_now
+        loop
+            v_due := v_due || v_id;
+        end loop;
     end loop;
-    if v_due = '{}' then
+    if v_due is null then
         return;
     end if;
     perform from reservation where id = any(v_due) order by id for update;
     -- A new statement, a new snapshot: whoever held a row before us may have moved its deadline.
+    v_now := the_clock();
     with over as (
         delete from claim where reservation_id = any(v_due) and live_until <= v_now
         returning reservation_id, host_id
@@ -49,91 +53,98 @@ begin
     update host set newest_end = greatest(newest_end, v_now) where id in (select host_id from over);
 end $$;
 
--- Take time on one of the hosts, or on all of them; the caller holds their locks and has expired what was due.
--- Answers the hosts taken, or null and why not: 'taken' or 'day_full'.
-create or replace function take_time(
-    p_account text, p_reservation text, p_event_type text, p_hosts text[], p_all boolean,
+-- Find time on one of the hosts, or on all of them; the caller holds their locks and has expired what was due.
+-- Answers the hosts and the places on each, or null and why not: 'taken' or 'day_full'.
+-- The seats of a sitting are numbered places; where nothing is shared, the one place is number 1.
+create or replace function find_time(
+    p_reservation text, p_event_type text, p_hosts text[], p_all boolean,
     p_start timestamptz, p_from timestamptz, p_to timestamptz, p_seats integer, p_seats_max integer,
-    p_day_max integer, p_day_from timestamptz[], p_day_to timestamptz[], p_live_until timestamptz, p_firm boolean,
-    out hosts text[], out refused text
+    p_day_max integer, p_day_from timestamptz[], p_day_to timestamptz[],
+    out hosts text[], out places int4multirange[], out refused text
 ) language plpgsql as $$
 declare
-    v_sitting text := case when p_seats_max > 1
-        then p_event_type || '@' || (extract(epoch from p_start) * 1000)::bigint else p_reservation end;
+    v_sitting text := sitting_of(p_event_type, p_start, p_seats_max, p_reservation);
     v_host text;
-    v_now timestamptz;
-    v_taken int4multirange;
-    v_places int4multirange;
+    v_look record;
     v_refused text;
 begin
-    hosts := '{}';
     for i in 1 .. cardinality(p_hosts) loop
         v_host := p_hosts[i];
-        select greatest(the_clock(), newest_end) into v_now from host where id = v_host;
-        v_refused := null;
-        if exists (
-            select from claim
-            where host_id = v_host and ends_at > p_from and ends_at < p_to + interval '9 days'
-              and starts_at < p_to and live_until > v_now and sitting <> v_sitting
-              and reservation_id <> p_reservation
-        ) or exists (
+        select live.overlaps, live.seated, exists (
             select from busy where host_id = v_host and ends_at > p_from and starts_at < p_to
-        ) then
-            v_refused := 'taken';
-        elsif p_seats_max > 1 and p_seats > p_seats_max - coalesce((
-            select sum(seats_of(places)) from claim
+        ) as busy into v_look
+        from host cross join lateral (
+            select bool_or(sitting <> v_sitting and starts_at < p_to) as overlaps,
+                range_agg(claim.places) filter (where sitting = v_sitting) as seated
+            from claim
             where host_id = v_host and ends_at > p_from and ends_at < p_to + interval '9 days'
-              and sitting = v_sitting and live_until > v_now and reservation_id <> p_reservation
-        ), 0) then
+              and live_until > greatest(the_clock(), newest_end) and reservation_id <> p_reservation
+        ) live
+        where id = v_host;
+        if v_look.busy or v_look.overlaps
+           or (v_look.seated is not null and p_seats > p_seats_max - seats_of(v_look.seated)) then
             v_refused := 'taken';
         elsif p_day_max is not null and p_day_max <= (
             select count(distinct start) from claim
             where host_id = v_host and ends_at > p_day_from[i] and ends_at < p_day_to[i] + interval '9 days'
               and start >= p_day_from[i] and start < p_day_to[i] and event_type_id = p_event_type
-              and start <> p_start and live_until > v_now and reservation_id <> p_reservation
+              and start <> p_start and live_until > the_clock() and reservation_id <> p_reservation
         ) then
-            v_refused := 'day_full';
-        end if;
-        if v_refused is null then
-            hosts := hosts || v_host;
-        elsif refused is distinct from 'taken' then
-            refused := v_refused;
-        end if;
-    end loop;
-
-    if hosts = '{}' or (p_all and refused is not null) then
-        hosts := null;
-        return;
-    end if;
-    refused := null;
-    if not p_all and cardinality(hosts) > 1 then
-        hosts := array[fairest_host(hosts, p_start)];
-    end if;
-
-    -- After this point it must succeed.
-    foreach v_host in array hosts loop
-        if p_seats_max > 1 then
-            select range_agg(places) into v_taken from claim
-            where host_id = v_host and ends_at > p_from and ends_at < p_to + interval '9 days'
-              and sitting = v_sitting and live_until > v_now and reservation_id <> p_reservation;
-            v_places := lowest_places(p_seats, p_seats_max, v_taken);
+            v_refused := coalesce(v_refused, 'day_full');
         else
-            v_places := int4multirange(int4range(1, 2));
+            hosts := hosts || v_host;
+            places := places || case when p_seats_max > 1
+                then lowest_places(p_seats, p_seats_max, v_look.seated) else '{[1,2)}' end;
         end if;
-        insert into claim (
-            account_id, host_id, reservation_id, event_type_id, start, starts_at, ends_at, sitting, seats_max,
-            places, live_until, firm
-        ) values (
-            p_account, v_host, p_reservation, p_event_type, p_start, p_from, p_to, v_sitting, p_seats_max,
-            v_places, p_live_until, p_firm
-        )
-        on conflict (reservation_id, host_id) do update
-        set start = excluded.start, starts_at = excluded.starts_at, ends_at = excluded.ends_at,
-            sitting = excluded.sitting, places = excluded.places, live_until = excluded.live_until,
-            firm = excluded.firm;
     end loop;
-    -- A move to another host gives up the one before, in the same step.
-    delete from claim where reservation_id = p_reservation and host_id <> all(hosts);
+
+    if hosts is null or (p_all and v_refused is not null) then
+        hosts := null;
+        refused := v_refused;
+    elsif not p_all and cardinality(hosts) > 1 then
+        v_host := fairest_host(hosts, p_start);
+        places := array[places[array_position(hosts, v_host)]];
+        hosts := array[v_host];
+    end if;
+end $$;
+
+-- Reservations of one sitting share their time; any other is a sitting of its own.
+create or replace function sitting_of(
+    p_event_type text, p_start timestamptz, p_seats_max integer, p_reservation text
+) returns text language sql stable as $$
+    select case when p_seats_max > 1
+        then p_event_type || '@' || (extract(epoch from p_start) * 1000)::bigint else p_reservation end
+$$;
+
+-- Find time on all of these hosts and take it, for a reservation that is there already (a retake, a move).
+create or replace function take_time(
+    p_account text, p_reservation text, p_event_type text, p_hosts text[],
+    p_start timestamptz, p_from timestamptz, p_to timestamptz, p_seats integer, p_seats_max integer,
+    p_live_until timestamptz, p_firm boolean
+) returns boolean language plpgsql as $$
+declare
+    v_found record;
+begin
+    perform expire_in_the_way(
+        p_hosts, array_fill(p_from, array[cardinality(p_hosts)]), array_fill(p_to, array[cardinality(p_hosts)])
+    );
+    select * into v_found from find_time(
+        p_reservation, p_event_type, p_hosts, true, p_start, p_from, p_to, p_seats, p_seats_max, null, null, null
+    );
+    if v_found.hosts is null then
+        return false;
+    end if;
+
+    -- After this point it must succeed. A move gives up the time before, in the same step.
+    delete from claim where reservation_id = p_reservation;
+    insert into claim (
+        account_id, host_id, reservation_id, event_type_id, start, starts_at, ends_at, sitting, seats_max, places,
+        live_until, firm
+    )
+    select p_account, host, p_reservation, p_event_type, p_start, p_from, p_to,
+        sitting_of(p_event_type, p_start, p_seats_max, p_reservation), p_seats_max, place, p_live_until, p_firm
+    from unnest(v_found.hosts, v_found.places) found(host, place);
+    return true;
 end $$;
 
 create or replace function seats_of(p_places int4multirange) returns bigint language sql immutable
@@ -205,123 +216,161 @@ end $$;
 -- A wish in the caller's transaction. The same wish again pulls the first one forward and asks for one more run.
 create or replace function enqueue(
     p_account text, p_kind text, p_subject text, p_due timestamptz, p_lane text default null
-) returns void language sql as $$
+) returns void language plpgsql as $$
+begin
     insert into job (key, account_id, kind, subject, lane, due_at, created_at)
     values (p_kind || ':' || p_subject, p_account, p_kind, p_subject, p_lane, p_due, the_clock())
     on conflict (key) do update
     set due_at = least(job.due_at, excluded.due_at), pulls = job.pulls + 1,
-        dead_at = null, attempts = case when job.dead_at is null then job.attempts else 0 end
-$$;
+        dead_at = null, attempts = case when job.dead_at is null then job.attempts else 0 end;
+end $$;
 
 -- Reserve: many reservations a call, one round trip, each item an outcome of its own:
 -- 'held', 'taken', 'day_full', 'too_many_holds', or what its idempotency key says.
-create or replace function reserve(p_items jsonb) returns table (
+-- The locks of the whole call, and the intervals that it looks at, come as flat lists beside the items; no two items
+-- of one call have the same idempotency key. Claims are made one by one, so that each item sees those before it; what
+-- nobody has to see meanwhile is written for all of them at once.
+create or replace function reserve(
+    p_locks text[], p_hosts text[], p_from timestamptz[], p_to timestamptz[], p_items jsonb
+) returns table (
     item integer, outcome text, hosts text[], created_at timestamptz, held_until timestamptz, result jsonb
 ) language plpgsql as $$
 #variable_conflict use_column
 declare
-    v_item jsonb;
-    v_row record;
+    v record;
     v_key record;
-    v_took record;
-    v_now timestamptz;
-    v_hosts text[];
-    v_day_from timestamptz[];
-    v_day_to timestamptz[];
-    v_from timestamptz;
-    v_to timestamptz;
+    v_found record;
+    v_fresh text[];
+    v_refused text[];
+    v_held text[];
+    v_addresses text[];
+    v_emails text[];
+    v_held_hosts text[];
+    v_created timestamptz[];
+    v_until timestamptz[];
 begin
-    perform lock_names(array(
-        select name from jsonb_array_elements(p_items) one, jsonb_array_elements_text(one -> 'locks') name
-    ));
-    perform expire_in_the_way(array_agg(host), array_agg((one ->> 'from')::timestamptz), array_agg((one ->> 'to')::timestamptz))
-    from jsonb_array_elements(p_items) one, jsonb_array_elements_text(one -> 'hosts') host;
+    perform lock_names(p_locks);
+    perform expire_in_the_way(p_hosts, p_from, p_to);
 
-    for v_index in 0 .. jsonb_array_length(p_items) - 1 loop
-        v_item := p_items -> v_index;
-        item := v_index; outcome := null; hosts := null; created_at := null; held_until := null; result := null;
+    -- Fresh nearly always, and then this is all: the answer is written with the reservation.
+    with fresh as (
+        insert into idempotency_key (scope, key, fingerprint, http_status, result, lease_until, created_at)
+        select scope, key, decode(fingerprint, 'hex'), 201, jsonb_build_object('id', id), now, now
+        from jsonb_to_recordset(p_items) as wanted (id text, scope text, key text, fingerprint text),
+            the_clock() now
+        where key is not null
+        order by scope, key
+        on conflict (scope, key) do nothing
+        returning result ->> 'id' as id
+    ) select array_agg(id) into v_fresh from fresh;
 
-        if v_item ? 'key' then
-            select * into v_key from begin_keyed(
-                v_item #>> '{key,scope}', v_item #>> '{key,key}',
-                decode(v_item #>> '{key,fingerprint}', 'hex'), interval '30 seconds'
-            );
+    for v in
+        select wanted.*, greatest(the_clock(), (select max(newest_end) from host where id = any(hosts))) as now
+        from jsonb_to_recordset(p_items) as wanted (
+            id text, account_id text, event_type_id text, hosts text[], all_hosts boolean, start timestamptz,
+            starts_at timestamptz, ends_at timestamptz, seats integer, seats_max integer, day_max integer,
+            day_from timestamptz[], day_to timestamptz[], hold_seconds integer, holder_address text,
+            holder_email text, address_max integer, email_max integer, scope text, key text, fingerprint text
+        )
+    loop
+        item := coalesce(item + 1, 0);
+        outcome := null; hosts := null; created_at := null; held_until := null; result := null;
+
+        if v.key is not null and v.id <> all(coalesce(v_fresh, '{}')) then
+            select * into v_key
+            from begin_keyed(v.scope, v.key, decode(v.fingerprint, 'hex'), interval '30 seconds');
             if v_key.outcome not in ('fresh', 'taken_up') then
                 outcome := v_key.outcome; result := v_key.result;
                 return next;
                 continue;
             end if;
+            update idempotency_key set http_status = 201, result = jsonb_build_object('id', v.id)
+            where scope = v.scope and key = v.key;
         end if;
 
-        v_hosts := array(select jsonb_array_elements_text(v_item -> 'hosts'));
-        v_day_from := array(select jsonb_array_elements_text(v_item -> 'day_from'))::timestamptz[];
-        v_day_to := array(select jsonb_array_elements_text(v_item -> 'day_to'))::timestamptz[];
-        v_from := (v_item ->> 'from')::timestamptz;
-        v_to := (v_item ->> 'to')::timestamptz;
-        select greatest(the_clock(), max(newest_end)) into v_now from host where id = any(v_hosts);
-        created_at := v_now;
-        held_until := v_now + make_interval(secs => (v_item ->> 'hold_seconds')::integer);
-
-        select * into v_row from jsonb_to_record(v_item -> 'row') as row (
-            id text, account_id text, livemode boolean, event_type_id text, start timestamptz, "end" timestamptz,
-            buffer_before_minutes integer, buffer_after_minutes integer, seats integer, price_minor bigint,
-            currency text, payment_account_id text, customer jsonb, guests jsonb, answers jsonb, metadata jsonb,
-            holder_address text, holder_email text
+        select * into v_found from find_time(
+            v.id, v.event_type_id, v.hosts, v.all_hosts, v.start, v.starts_at, v.ends_at, v.seats, v.seats_max,
+            v.day_max, v.day_from, v.day_to
         );
-        select * into v_took from take_time(
-            v_row.account_id, v_row.id, v_row.event_type_id, v_hosts, (v_item ->> 'all')::boolean,
-            v_row.start, v_from, v_to, v_row.seats, (v_item ->> 'seats_max')::integer,
-            (v_item ->> 'day_max')::integer, v_day_from, v_day_to, held_until, false
-        );
-        if v_took.hosts is null then
-            outcome := v_took.refused;
-        elsif too_many_holds(v_row.account_id, decode(v_row.holder_address, 'hex'), decode(v_row.holder_email, 'hex'),
-                             (v_item ->> 'address_max')::integer, (v_item ->> 'email_max')::integer, v_now) then
-            delete from claim where reservation_id = v_row.id;
+        if v_found.hosts is null then
+            outcome := v_found.refused;
+        elsif v.holder_address is not null and too_many_holds(
+            v.account_id, v.holder_address, v.holder_email, v.address_max, v.email_max, v.now, v_addresses, v_emails
+        ) then
             outcome := 'too_many_holds';
         end if;
         if outcome is not null then
-            if v_item ? 'key' then
-                delete from idempotency_key
-                where scope = v_item #>> '{key,scope}' and key = v_item #>> '{key,key}';
-            end if;
+            v_refused := v_refused || v.id;
             return next;
             continue;
         end if;
 
+        -- After this point it must succeed.
+        outcome := 'held';
+        hosts := v_found.hosts;
+        created_at := v.now;
+        held_until := v.now + make_interval(secs => v.hold_seconds);
+        insert into claim (
+            account_id, host_id, reservation_id, event_type_id, start, starts_at, ends_at, sitting, seats_max,
+            places, live_until
+        )
+        select v.account_id, host, v.id, v.event_type_id, v.start, v.starts_at, v.ends_at,
+            sitting_of(v.event_type_id, v.start, v.seats_max, v.id), v.seats_max, place, held_until
+        from unnest(v_found.hosts, v_found.places) found(host, place);
+        v_held := v_held || v.id;
+        v_held_hosts := v_held_hosts || hosts::text;
+        if v.holder_address is not null then
+            v_addresses := v_addresses || v.holder_address;
+            v_emails := v_emails || v.holder_email;
+        end if;
+        v_created := v_created || created_at;
+        v_until := v_until || held_until;
+        return next;
+    end loop;
+
+    if v_held is not null then
         insert into reservation (
             id, account_id, livemode, event_type_id, status, start, "end", buffer_before_minutes,
             buffer_after_minutes, hosts, seats, held_until, hold_seconds, created_at, price_minor, currency,
             payment_account_id, customer, guests, answers, metadata, holder_address, holder_email
-        ) values (
-            v_row.id, v_row.account_id, v_row.livemode, v_row.event_type_id, 'held', v_row.start, v_row."end",
-            v_row.buffer_before_minutes, v_row.buffer_after_minutes, v_took.hosts, v_row.seats, held_until,
-            (v_item ->> 'hold_seconds')::integer, created_at, v_row.price_minor, v_row.currency,
-            coalesce(v_item -> 'payees' ->> v_took.hosts[1], v_row.payment_account_id), v_row.customer,
-            v_row.guests, v_row.answers, v_row.metadata,
-            decode(v_row.holder_address, 'hex'), decode(v_row.holder_email, 'hex')
-        );
-        perform enqueue(v_row.account_id, 'deadline', v_row.id, held_until);
-        if v_item ? 'key' then
-            update idempotency_key
-            set http_status = 201, result = jsonb_build_object('id', v_row.id)
-            where scope = v_item #>> '{key,scope}' and key = v_item #>> '{key,key}';
-        end if;
-        outcome := 'held';
-        hosts := v_took.hosts;
-        return next;
-    end loop;
+        )
+        select id, account_id, livemode, event_type_id, 'held', start, "end", buffer_before_minutes,
+            buffer_after_minutes, held.hosts::text[], seats, held.until, hold_seconds, held.created, price_minor,
+            currency, payees ->> (held.hosts::text[])[1], customer, guests, answers, metadata,
+            decode(holder_address, 'hex'), decode(holder_email, 'hex')
+        from unnest(v_held, v_held_hosts, v_created, v_until) held(id, hosts, created, until)
+        join jsonb_to_recordset(p_items) as wanted (
+            id text, account_id text, livemode boolean, event_type_id text, start timestamptz, "end" timestamptz,
+            buffer_before_minutes integer, buffer_after_minutes integer, seats integer, hold_seconds integer,
+            price_minor bigint, currency text, payees jsonb, customer jsonb, guests jsonb, answers jsonb,
+            metadata jsonb, holder_address text, holder_email text
+        ) using (id);
+        insert into job (key, account_id, kind, subject, due_at, created_at)
+        select 'deadline:' || id, account_id, 'deadline', id, until, created
+        from unnest(v_held, v_created, v_until) held(id, created, until)
+        join jsonb_to_recordset(p_items) as wanted (id text, account_id text) using (id);
+    end if;
+    if v_refused is not null then
+        -- A refusal keeps no key.
+        delete from idempotency_key using jsonb_to_recordset(p_items) as wanted (id text, scope text, key text)
+        where wanted.id = any(v_refused)
+          and idempotency_key.scope = wanted.scope and idempotency_key.key = wanted.key;
+    end if;
 end $$;
 
--- Live holds of one address, or of one e-mail, made with publishable keys. The caller holds their locks.
+-- Live holds of one address, or of one e-mail, made with publishable keys. The caller holds their locks;
+-- `p_addresses`, `p_emails`: of the holds of this very call, whose rows are not written yet. Digests, in hex.
 create or replace function too_many_holds(
-    p_account text, p_address bytea, p_email bytea, p_address_max integer, p_email_max integer, p_now timestamptz
-) returns boolean language sql stable as $$
-    select coalesce(p_address_max > 0 and p_address_max <= (
-        select count(*) from reservation
-        where account_id = p_account and holder_address = p_address and status = 'held' and held_until > p_now
-    ), false) or coalesce(p_email_max > 0 and p_email_max <= (
-        select count(*) from reservation
-        where account_id = p_account and holder_email = p_email and status = 'held' and held_until > p_now
-    ), false)
-$$;
+    p_account text, p_address text, p_email text, p_address_max integer, p_email_max integer, p_now timestamptz,
+    p_addresses text[], p_emails text[]
+) returns boolean language plpgsql stable as $$
+begin
+    return p_address_max > 0 and p_address_max <= (
+        select count(*) from reservation where account_id = p_account and status = 'held' and held_until > p_now
+          and holder_address = decode(p_address, 'hex')
+    ) + coalesce(cardinality(array_positions(p_addresses, p_address)), 0)
+    or p_email is not null and p_email_max > 0 and p_email_max <= (
+        select count(*) from reservation where account_id = p_account and status = 'held' and held_until > p_now
+          and holder_email = decode(p_email, 'hex')
+    ) + coalesce(cardinality(array_positions(p_emails, p_email)), 0);
+end $$;

@@ -2,7 +2,7 @@
 """Reservations and the time they take."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -40,8 +40,19 @@ class TimeLost(Exception):  # noqa: N818
 
 
 async def reserve(tx: Tx, items: Sequence[dict[str, Any]]) -> list[Taken]:
-    """Claim and insert many reservations in one round trip; each item has an outcome of its own."""
-    rows = await tx.rows("select * from reserve($1) order by item", msgspec.json.encode(items).decode())
+    """Claim and insert many reservations in one round trip; each item has an outcome of its own.
+
+    The members of an item are told in functions.sql; `locks` are the names it needs locked besides its hosts.
+    """
+    looked_at = [(host, item["starts_at"], item["ends_at"]) for item in items for host in item["hosts"]]
+    rows = await tx.rows(
+        "select * from reserve($1, $2, $3, $4, $5)",
+        [name for item in items for name in item["locks"]] + [f"host:{host}" for host, _, _ in looked_at],
+        [host for host, _, _ in looked_at],
+        [start for _, start, _ in looked_at],
+        [end for _, _, end in looked_at],
+        msgspec.json.encode(items).decode(),
+    )
     return [
         Taken(
             row["outcome"],
@@ -141,27 +152,11 @@ async def take_time(
 
     `live_until` None: for good, and so under the exclusion constraint at once.
     """
-    before = f"{reservation.buffer_before_minutes} minutes"
-    after = f"{reservation.buffer_after_minutes} minutes"
-    await tx.execute(
-        """
-        select expire_in_the_way(
-            $1, array_fill($2::timestamptz - $4::text::interval, array[cardinality($1::text[])]),
-            array_fill($3::timestamptz + $5::text::interval, array[cardinality($1::text[])])
-        )
-        """,
-        list(hosts),
-        reservation.start,
-        reservation.end,
-        before,
-        after,
-    )
     try:
-        taken = await tx.row(
+        taken: bool = await tx.value(
             """
-            select hosts from take_time(
-                $1, $2, $3, $4, true, $5::timestamptz, $5::timestamptz - $6::text::interval, $7::timestamptz + $8::text::interval, $9, $10,
-                null, null, null, coalesce($11, 'infinity'::timestamptz), $11::timestamptz is null
+            select take_time(
+                $1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce($10, 'infinity'::timestamptz), $10::timestamptz is null
             )
             """,
             reservation.account_id,
@@ -169,17 +164,15 @@ async def take_time(
             reservation.event_type_id,
             list(hosts),
             reservation.start,
-            before,
-            reservation.end,
-            after,
+            reservation.start - timedelta(minutes=reservation.buffer_before_minutes),
+            reservation.end + timedelta(minutes=reservation.buffer_after_minutes),
             reservation.seats,
             seats_max,
             live_until,
         )
     except asyncpg.ExclusionViolationError as error:
         raise TimeLost(reservation.id) from error
-    assert taken is not None
-    return taken["hosts"] is not None
+    return taken
 
 
 async def find(  # noqa: PLR0913
@@ -257,9 +250,14 @@ async def set_holder_email(tx: Tx, reservation_id: str, digest: bytes) -> None:
 
 def announce_slots(tx: Tx, reservation: Reservation) -> None:
     """Tell open slot lists, after the commit, that something changed on these hosts around that day."""
+    for channel, payload in slot_announcements(reservation):
+        tx.announce(channel, payload)
+
+
+def slot_announcements(reservation: Reservation) -> set[tuple[str, str]]:
+    """What `announce_slots` announces, for whoever has no transaction to attach it to."""
     day = reservation.start.date().isoformat()
-    for host in reservation.hosts:
-        tx.announce(SLOTS_CHANNEL, f"{host} {day}")
+    return {(SLOTS_CHANNEL, f"{host} {day}") for host in reservation.hosts}
 
 
 def to_json(value: Any) -> str:

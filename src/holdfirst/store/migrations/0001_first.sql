@@ -261,7 +261,7 @@ create table idempotency_key (
     replays integer not null default 0,
     primary key (scope, key)
 );
-create index idempotency_key_by_age on idempotency_key (created_at);
+create index idempotency_key_by_age on idempotency_key using brin (created_at);
 
 create table worker (
     id text primary key,
