@@ -6,7 +6,7 @@ from holdfirst.flows import pay
 from holdfirst.payment.payment import Payment
 from holdfirst.payment.provider import Opened, Refused, Unknown
 from holdfirst.refusal import Code, Refusal
-from holdfirst.reservation.reservation import Reservation, Status
+from holdfirst.reservation.reservation import Reservation
 from holdfirst.store import reservations
 from holdfirst.store.database import Tx
 
@@ -35,10 +35,7 @@ async def _open(world: World, to_open: pay.ToOpen) -> tuple[Reservation, Payment
     desk = desk_of(world, to_open.payee)
     match await asked(desk.provider.open_checkout(to_open.spec, desk.account)):
         case Opened(provider_ref=ref, checkout_url=url):
-            reservation, payment = await world.database.run(pay.record_checkout, payment.id, ref, url)
-            if reservation.status is not Status.HELD:
-                return Refusal(Code.HOLD_EXPIRED, "The hold ended while its checkout was being opened.")
-            return reservation, payment
+            return await world.database.run(pay.record_checkout, payment.id, ref, url)
         case Refused(reason=reason):
             await world.database.run(pay.record_no_checkout, payment.id)
             return Refusal(

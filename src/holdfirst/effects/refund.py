@@ -21,7 +21,11 @@ TRY_AGAIN = timedelta(hours=1)
 
 async def pay_back(world: World, payment_id: str) -> datetime | None:
     """Pay out what is due, oldest first. Answers when to go on, if something is still on its way."""
+    just_sent = ""
     while (due := await world.database.run(refund.next_due, payment_id)) is not None:
+        if due.refund.id == just_sent:
+            # Taken, and not in the provider's list yet: it is asked again, not sent again.
+            return await world.database.run(_after, ASK_AGAIN)
         if due.refund.sent:
             found = await _found(world, due)
             if found is RefundPhase.PENDING:
@@ -34,6 +38,7 @@ async def pay_back(world: World, payment_id: str) -> datetime | None:
         if not await _send(world, due):
             await world.database.run(refund.tell_a_human, payment_id, "refund_refused")
             return await world.database.run(_after, TRY_AGAIN)
+        just_sent = due.refund.id
     return None
 
 

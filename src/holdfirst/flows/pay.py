@@ -136,14 +136,16 @@ def missing_details(missing: list[str]) -> Refusal:
 
 async def record_checkout(
     tx: Tx, payment_id: str, provider_ref: str, checkout_url: str
-) -> tuple[Reservation, Payment]:
+) -> tuple[Reservation, Payment] | Refusal:
     """The provider's reference. If the hold ended meanwhile, the new checkout is to be closed."""
     reservation, payment = await lock_payment(tx, payment_id)
     now = await tx.now()
     payment = replace(payment, provider_ref=provider_ref, checkout_url=checkout_url)
     await payments.save(tx, payment)
-    if status_at(reservation, now) is not Status.HELD:
+    if (status := status_at(reservation, now)) is not Status.HELD:
+        reservation = await write_down_expiry(tx, reservation, [], now)
         await became_free(tx, reservation, [payment], now)
+        return lifecycle.refusal_of(status)
     return reservation, payment
 
 

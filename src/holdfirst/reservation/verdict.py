@@ -41,8 +41,11 @@ def judge(
     match truth.phase:
         case Phase.OPEN | Phase.PROCESSING:
             return Verdict.WAIT
-        case Phase.FAILED | Phase.CLOSED | Phase.VOIDED:
+        case Phase.VOIDED:
             return Verdict.UNPIN if _pinned_by(reservation, payment) else Verdict.DEAD
+        case Phase.FAILED | Phase.CLOSED:
+            # Pinned means that it was authorised since: what says dead is an older answer.
+            return Verdict.WAIT if _pinned_by(reservation, payment) else Verdict.DEAD
         case Phase.AUTHORIZED | Phase.CAPTURED:
             if not as_frozen(payment, truth):
                 return Verdict.GIVE_BACK
