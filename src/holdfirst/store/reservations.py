@@ -262,6 +262,11 @@ def announce_slots(tx: Tx, reservation: Reservation) -> None:
         tx.announce(SLOTS_CHANNEL, f"{host} {day}")
 
 
+def announce_host(tx: Tx, host: str) -> None:
+    """Anything may have changed on this host: its hours, its busy time, an event type of it."""
+    tx.announce(SLOTS_CHANNEL, f"{host} *")
+
+
 def to_json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
