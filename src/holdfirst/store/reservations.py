@@ -60,6 +60,14 @@ async def load(tx: Tx, reservation_id: str) -> Reservation | None:
     return from_row(row) if row else None
 
 
+async def owner(tx: Tx, reservation_id: str) -> str | None:
+    """The account of a reservation, if there is one."""
+    account_id: str | None = await tx.value(
+        "select account_id from reservation where id = $1", reservation_id
+    )
+    return account_id
+
+
 async def lock(tx: Tx, reservation_id: str) -> Reservation | None:
     """FOR UPDATE; compare with the clock only after this, in a second statement."""
     row = await tx.row("select * from reservation where id = $1 for update", reservation_id)

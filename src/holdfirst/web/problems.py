@@ -28,7 +28,9 @@ MEANINGS: dict[Code, Meaning] = {
     Code.INVALID_REQUEST: Meaning(422, "The request is not valid"),
     Code.METHOD_NOT_ALLOWED: Meaning(405, "Not with this method"),
     Code.IDEMPOTENCY_KEY_REUSED: Meaning(422, "This Idempotency-Key was used for another request"),
-    Code.IDEMPOTENCY_IN_PROGRESS: Meaning(409, "The first request with this Idempotency-Key is still running"),
+    Code.IDEMPOTENCY_IN_PROGRESS: Meaning(
+        409, "The first request with this Idempotency-Key is still running"
+    ),
     Code.NOT_FOUND: Meaning(404, "Nothing is here"),
     Code.EVENT_TYPE_NOT_FOUND: Meaning(404, "No such event type"),
     Code.HOST_NOT_FOUND: Meaning(404, "No such host"),
