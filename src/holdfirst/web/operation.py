@@ -126,7 +126,9 @@ class Call(msgspec.Struct, kw_only=True):
     ) -> T | Replay:
         """A verb of one transaction, under the request's idempotency key if it has one."""
         done: T | Replay | Refusal = await self.world.database.run(keyed.once, self.key, work, answer)
-        return unless_refused(done)
+        if isinstance(done, Refusal):
+            raise Problem(done)
+        return done
 
     async def through(
         self, work: Callable[[], Awaitable[T | Refusal]], answer: Callable[[T], tuple[int, Any]]

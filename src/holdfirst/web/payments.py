@@ -50,7 +50,8 @@ async def refund_payment(call: Call) -> Answer:
     async def work(tx: Tx) -> Payment | Refusal:
         return await cancel.refund_payment(tx, payment.id, body.amount)
 
-    return await _answered(call, await call.once(work, _kept))
+    done: Payment | Replay = await call.once(work, _kept)
+    return await _answered(call, done)
 
 
 async def resolve_payment(call: Call) -> Answer:
@@ -59,7 +60,7 @@ async def resolve_payment(call: Call) -> Answer:
     async def work(tx: Tx) -> Payment | Refusal:
         return await cancel.resolve(tx, payment.id)
 
-    done = await call.once(work, _kept)
+    done: Payment | Replay = await call.once(work, _kept)
     # The note is prose, and prose may name people: the log says who saw to it, not what they wrote.
     log.info("payment_resolved", payment=payment.id, key=call.who.scope)
     return await _answered(call, done)

@@ -10,9 +10,8 @@ from holdfirst.flows.change import Details as GivenDetails
 from holdfirst.flows.change import set_details
 from holdfirst.flows.keyed import Replay
 from holdfirst.flows.reserve import ReserveRequest, reserve
-from holdfirst.refusal import Code
+from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation import lifecycle
-from holdfirst.reservation.reservation import Reservation
 from holdfirst.store import catalog, payments, reservations
 from holdfirst.store.database import Tx
 from holdfirst.web import paging
@@ -20,8 +19,8 @@ from holdfirst.web.address import client_address
 from holdfirst.web.answers import Page, ReservationAnswer
 from holdfirst.web.asker import Kind
 from holdfirst.web.hosts import REPLAYED
-from holdfirst.web.operation import HOLDERS, READERS, SECRET, Answer, Call, Operation, unless_refused
-from holdfirst.web.problems import refuse
+from holdfirst.web.operation import HOLDERS, READERS, SECRET, Answer, Call, Operation
+from holdfirst.web.problems import Problem, refuse
 from holdfirst.web.requests import Details, ReservationQuery, Reserve, check_details, check_instants
 from holdfirst.web.reservation_view import Seen, answer_about, answer_of, no_other_account
 
@@ -50,8 +49,9 @@ async def reserve_slot(call: Call) -> Answer:
         holder_address=_address_digest(call, call.request.scope) if publishable else None,
         holder_email=email_digest(call, customer.get("email")) if publishable else None,
     )
-    made = await call.world.database.single(reserve, request, call.world.limits, call.key)
-    done: Reservation | Replay = unless_refused(made)
+    done = await call.world.database.single(reserve, request, call.world.limits, call.key)
+    if isinstance(done, Refusal):
+        raise Problem(done)
     if isinstance(done, Replay):
         answer = await answer_about(call, done.result["id"], tell_secret=True)
         return Answer(answer, done.http_status, REPLAYED)

@@ -109,7 +109,7 @@ def _money(payment: Payment | None) -> str:
         return " What you paid has been sent back to you."
     if payment.refund_due_minor or payment.late is Late.REFUNDED:
         return " What you paid is being sent back to you in full."
-    if payment.late is Late.VOIDED or payment.authorized_minor and not payment.captured_minor:
+    if payment.late is Late.VOIDED or (payment.authorized_minor and not payment.captured_minor):
         return " You have not been charged: the amount your bank set aside is released."
     if payment.can_bring_money:
         return " Should your payment still arrive, you get the time if it is free, and the money back if it is not."
