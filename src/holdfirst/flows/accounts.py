@@ -53,6 +53,19 @@ async def found(tx: Tx, key_ring: KeyRing) -> None:
             await create_account(tx, key_ring, mode, mode)
 
 
+async def list_accounts(tx: Tx) -> list[Account]:
+    """Oldest first."""
+    return await catalog.accounts(tx)
+
+
+async def list_keys(tx: Tx, account_slug: str) -> list[ApiKey] | Refusal:
+    """Oldest first, revoked ones too; never a key's text, which nobody has any more."""
+    account = await catalog.account_by_slug(tx, account_slug)
+    if account is None:
+        return invalid("account", "is not the slug of an account")
+    return await catalog.keys(tx, account.id)
+
+
 def make_key(kind: str, mode: str) -> tuple[str, bytes]:
     """(`hf_sk_test_…`, its digest): the text is for whoever asked, the digest for the database."""
     text = f"hf_{KINDS[kind]}_{mode}_{secrets.token_urlsafe(24)}"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The application: every operation routed, every failure answered as a problem, wrapped in the edge."""
 
+import traceback
 from typing import Any
 
 import msgspec
@@ -103,7 +104,9 @@ def _failed(context: WebContext, error: Exception) -> Response[bytes]:
         case HTTPException(status_code=status) if status < 500:
             return _told(context, Refusal(_code_of(status)), dict(error.headers or {}))
         case _:
-            log.error("request_failed", error=type(error).__name__, exc_info=error)
+            # Where, but not what: an exception's words may quote what a customer typed.
+            where = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+            log.error("request_failed", error=type(error).__name__, where=where[-8:])
             content = {
                 "type": "about:blank",
                 "title": "A bug of ours",

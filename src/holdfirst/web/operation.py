@@ -172,7 +172,7 @@ def router_handler(operation: Operation, context: WebContext) -> HTTPRouteHandle
         return answer if isinstance(answer, Response) else _response(answer)
 
     serve.__name__ = operation.name or operation.endpoint.__name__
-    return HTTPRouteHandler(operation.path, http_method=operation.method, name=None)(serve)  # type: ignore[arg-type]
+    return HTTPRouteHandler(operation.path, http_method=operation.method, status_code=200)(serve)  # type: ignore[arg-type]
 
 
 async def _admitted(
