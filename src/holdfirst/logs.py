@@ -40,3 +40,5 @@ def set_up_logs(level: int = logging.INFO) -> None:
     root.handlers = [standard]
     root.setLevel(logging.WARNING)
     logging.getLogger("holdfirst").setLevel(level)
+    # Its lines would name checkouts, which are bearer links.
+    logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -5,7 +5,7 @@
 """
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -85,3 +85,15 @@ class Refusal(msgspec.Struct, frozen=True):
     detail: str = ""
     members: Mapping[str, Any] = {}
     retry_after: int | None = None
+
+
+def invalid(field: str, message: str) -> Refusal:
+    """One field that cannot be accepted, in the form that every `invalid_request` has."""
+    return invalid_fields([(field, message)])
+
+
+def invalid_fields(problems: Iterable[tuple[str, str]]) -> Refusal:
+    """Fields that cannot be accepted, at least one, as (field, message)."""
+    errors = [{"field": field, "message": message} for field, message in problems]
+    first = f"{errors[0]['field']} {errors[0]['message']}.".lstrip()
+    return Refusal(Code.INVALID_REQUEST, first, {"errors": errors})

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from types import FrameType
 
 import structlog
 import uvicorn
@@ -86,9 +87,10 @@ async def _serve(  # noqa: PLR0913
 ) -> None:
     assert settings.public_url is not None
     async with wiring.open_parts(settings, url, settings.public_url) as parts, _kept_running(embedded):
-        server = uvicorn.Server(
+        closing = asyncio.Event()
+        server = _Server(
             uvicorn.Config(
-                wiring.web_app(parts),  # type: ignore[arg-type]
+                wiring.web_app(parts, closing),
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -97,6 +99,7 @@ async def _serve(  # noqa: PLR0913
                 backlog=4096,
             )
         )
+        server.closing = closing
         worker = wiring.worker(parts)
         working = asyncio.create_task(worker.run()) if run_worker else None
         announcing = asyncio.create_task(_announce(server, announce))
@@ -107,6 +110,16 @@ async def _serve(  # noqa: PLR0913
             worker.stop()
             if working is not None:
                 await working
+
+
+class _Server(uvicorn.Server):
+    """uvicorn waits for open connections before it tells the application anything: streams are told here."""
+
+    closing: asyncio.Event
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.closing.set()
+        super().handle_exit(sig, frame)
 
 
 async def _announce(server: uvicorn.Server, announce: str | None) -> None:

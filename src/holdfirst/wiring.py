@@ -6,23 +6,25 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import msgspec
+from litestar import Litestar
 
 from holdfirst.effects.world import MailTransport, World
 from holdfirst.errors import ConfigurationError
 from holdfirst.flows import accounts, at_rest
 from holdfirst.key_ring import KeyRing, open_ring
 from holdfirst.providers.mail_files import MailFiles
-from holdfirst.providers.sandbox import SandboxProvider
-from holdfirst.providers.sandbox_books import SandboxBooks
+from holdfirst.providers.sandbox import Books, SandboxCompany, SandboxProvider
 from holdfirst.providers.smtp import Smtp
 from holdfirst.settings import Settings
 from holdfirst.store.claims import Claims
 from holdfirst.store.database import Database
 from holdfirst.store.doorbell import Doorbell
 from holdfirst.store.migrations import migrate, pending
-from holdfirst.web.app import WebContext, build_app
-from holdfirst.web.sandbox import sandbox_routes
+from holdfirst.web.app import build_app
+from holdfirst.web.context import WebContext
+from holdfirst.web.sandbox import sandbox_router
 from holdfirst.worker import Worker
 
 
@@ -32,8 +34,7 @@ class Parts(msgspec.Struct, frozen=True):
     settings: Settings
     world: World
     doorbell: Doorbell
-    books: SandboxBooks
-    sandbox: SandboxProvider
+    sandbox: SandboxCompany
 
 
 @contextlib.asynccontextmanager
@@ -48,9 +49,11 @@ async def open_parts(settings: Settings, database_url: str, public_url: str) -> 
                 f"The database is not at this version's schema (missing: {', '.join(missing)}). Run: holdfirst migrate"
             )
         key_ring = await _known_ring(settings, database)
-        books = SandboxBooks(database_url)
-        stack.push_async_callback(books.close)
-        sandbox = SandboxProvider(books, public_url)
+        books = Books(database_url)
+        stack.push_async_callback(books.aclose)
+        sandbox = SandboxProvider(books, public_url=public_url)
+        company = SandboxCompany(books, await stack.enter_async_context(httpx.AsyncClient()))
+        stack.push_async_callback(company.aclose)
         doorbell = Doorbell(database)
         database.on_announce = doorbell.ring
         ringing = asyncio.create_task(doorbell.run())
@@ -66,7 +69,7 @@ async def open_parts(settings: Settings, database_url: str, public_url: str) -> 
             mail_from=settings.mail_from,
         )
         await database.run(accounts.found, key_ring)
-        yield Parts(settings, world, doorbell, books, sandbox)
+        yield Parts(settings, world, doorbell, company)
 
 
 async def prepare(settings: Settings, database_url: str) -> list[str]:
@@ -75,14 +78,15 @@ async def prepare(settings: Settings, database_url: str) -> list[str]:
     return await migrate(database)
 
 
-def web_app(parts: Parts) -> object:
-    """The ASGI application."""
+def web_app(parts: Parts, closing: asyncio.Event) -> Litestar:
+    """The ASGI application; `closing` is set when the server begins to stop, so that open streams end."""
     return build_app(
         WebContext(
             world=parts.world,
             settings=parts.settings,
             doorbell=parts.doorbell,
-            more_routes=sandbox_routes(parts.books, parts.sandbox, test_seam=parts.settings.sandbox),
+            more_routes=[sandbox_router(parts.sandbox, seam_open=parts.settings.sandbox)],
+            closing=closing,
         )
     )
 

@@ -7,15 +7,17 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from holdfirst.flows.list_slots import invalid
 from holdfirst.flows.pay import write_down_expiry
-from holdfirst.refusal import Code, Refusal
+from holdfirst.refusal import Code, Refusal, invalid
 from holdfirst.reservation import lifecycle
 from holdfirst.reservation.event_type import answer_problems
 from holdfirst.reservation.reservation import Reservation, Status, status_at
+from holdfirst.reservation.text import size_fault
 from holdfirst.settings import Limits
 from holdfirst.store import catalog, payments, reservations
 from holdfirst.store.database import Tx
+
+MERGED_BYTES_MAX = 65_536
 
 
 class Details(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +62,6 @@ async def set_details(
         )
         if others >= limits.holds_per_email_max and await reservations.is_counted(tx, reservation_id):
             return Refusal(Code.TOO_MANY_HOLDS, "Too many holds are open under this e-mail.", retry_after=30)
-        await reservations.set_holder_email(tx, reservation_id, details.holder_email)
 
     changed = replace(
         reservation,
@@ -69,6 +70,12 @@ async def set_details(
         answers=_merged(reservation.answers, details.answers),
         metadata=_merged(reservation.metadata, details.metadata),
     )
+    for field in ("customer", "answers", "metadata"):
+        # Each part given was small; many of them, merged, must be so too.
+        if (fault := size_fault(getattr(changed, field), MERGED_BYTES_MAX)) is not None:
+            return invalid(field, fault)
+    if details.holder_email is not None:
+        await reservations.set_holder_email(tx, reservation_id, details.holder_email)
     await reservations.save(tx, changed)
     return changed
 
@@ -97,3 +104,12 @@ async def extend(tx: Tx, reservation_id: str, limits: Limits) -> Reservation | R
     await reservations.save(tx, extended)
     reservations.announce_slots(tx, extended)
     return extended
+
+
+async def rotate_secret(tx: Tx, reservation_id: str) -> Reservation:
+    """From now on the client secret is another one; those given before open nothing any more."""
+    reservation = await reservations.lock(tx, reservation_id)
+    assert reservation is not None
+    rotated = replace(reservation, secret_version=reservation.secret_version + 1)
+    await reservations.save(tx, rotated)
+    return rotated

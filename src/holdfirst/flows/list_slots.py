@@ -8,7 +8,7 @@ import msgspec
 
 from holdfirst.availability.slots import Claim, HostTime, SlotList, SlotRules, find_slots, reach
 from holdfirst.interval import from_ms, to_ms
-from holdfirst.refusal import Code, Refusal
+from holdfirst.refusal import Code, Refusal, invalid
 from holdfirst.reservation.event_type import EventTypeRules, Host, Offer
 from holdfirst.store import catalog
 from holdfirst.store.catalog import TakenTime
@@ -91,10 +91,3 @@ def host_time(host: Host, event_type_id: str, taken: TakenTime | None) -> HostTi
         else ()
     )
     return HostTime(host.id, host.time_zone, host.schedule, taken.busy if taken else (), claims)
-
-
-def invalid(field: str, message: str) -> Refusal:
-    """One field that cannot be accepted, in the form that every `invalid_request` has."""
-    return Refusal(
-        Code.INVALID_REQUEST, f"{field} {message}.", {"errors": [{"field": field, "message": message}]}
-    )

@@ -11,7 +11,7 @@ from holdfirst import ids
 from holdfirst.availability.slots import hosts_offering
 from holdfirst.availability.windows import local_day
 from holdfirst.flows.keyed import Replay, RequestKey, key_refusal
-from holdfirst.flows.list_slots import SlotQuery, host_time, invalid, slot_rules, slots_of
+from holdfirst.flows.list_slots import SlotQuery, host_time, slot_rules, slots_of
 from holdfirst.flows.payee import payees
 from holdfirst.interval import from_ms, to_ms
 from holdfirst.refusal import Code, Refusal

@@ -13,8 +13,20 @@ import msgspec
 from msgspec import Meta
 
 from holdfirst.availability.schedule import Schedule
+from holdfirst.availability.schedule import problems as schedule_problems
 from holdfirst.availability.slots import Assignment
-from holdfirst.payment.money import Money
+from holdfirst.payment.money import AMOUNT_MINOR_MAX, Money, currency_exists
+from holdfirst.reservation.text import (
+    Line,
+    LongText,
+    Url,
+    email_fault,
+    is_line,
+    is_lines,
+    origin_fault,
+    size_fault,
+    url_fault,
+)
 
 
 class ConfirmBy(enum.StrEnum):
@@ -55,24 +67,22 @@ class QuestionKind(enum.StrEnum):
     YES_NO = "yes_no"
 
 
-Label = Annotated[str, Meta(min_length=1, max_length=200)]
-LongText = Annotated[str, Meta(max_length=10_000)]
-Url = Annotated[str, Meta(min_length=1, max_length=2048)]
+Instant = Annotated[datetime, Meta(tz=True)]
 
 
 class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One field of the form. `options` for `choice` and `choices` only."""
 
     key: Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_]{0,63}\Z")]
-    label: Label
+    label: Line
     kind: QuestionKind = QuestionKind.TEXT
     required: bool = False
-    options: Annotated[list[Label], Meta(max_length=100)] | None = None
+    options: Annotated[list[Line], Meta(max_length=100)] | None = None
 
 
 class Location(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Literal["address", "phone", "link", "customer"]
-    value: Annotated[str, Meta(max_length=2048)] | None = None
+    value: LongText | None = None
 
 
 class RefundStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,7 +103,7 @@ Minutes = Annotated[int, Meta(ge=0, le=1440)]
 class EventTypeRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything about an event type but its id, slug and account; stored as one JSON document."""
 
-    name: Label
+    name: Line
     description: LongText | None = None
     hosts: Annotated[list[str], Meta(min_length=1, max_length=200)]
     assignment: Assignment = "one_of"
@@ -107,7 +117,7 @@ class EventTypeRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     guests_max: Annotated[int, Meta(ge=0, le=100)] = 0
     per_day_max: Annotated[int, Meta(ge=1, le=1000)] | None = None
     schedule: Schedule | None = None
-    starts: Annotated[list[datetime], Meta(max_length=1000)] | None = None
+    starts: Annotated[list[Instant], Meta(max_length=1000)] | None = None
     location: Location | None = None
     price: Money | None = None
     payment_account: str | None = None
@@ -185,6 +195,53 @@ class Offer(msgspec.Struct, frozen=True):
     now: datetime
 
 
+def rule_problems(rules: EventTypeRules) -> Iterator[tuple[str, str]]:
+    """Every fault that the shape alone does not show, as (field, message); empty: fit to be stored."""
+    if len(set(rules.hosts)) < len(rules.hosts):
+        yield "hosts", "names a host twice"
+    if rules.schedule is not None:
+        for path, message in schedule_problems(rules.schedule):
+            yield f"schedule.{path}", message
+    for index, start in enumerate(rules.starts or []):
+        if (fault := instant_fault(start)) is not None:
+            yield f"starts[{index}]", fault
+    if rules.price is not None:
+        if not currency_exists(rules.price.currency):
+            yield "price.currency", "is not a currency of ISO 4217"
+        if rules.price.amount_minor * rules.seats > AMOUNT_MINOR_MAX:
+            yield "price.amount_minor", "is too much for that many seats"
+    if rules.success_url is not None and (fault := url_fault(rules.success_url)) is not None:
+        yield "success_url", fault
+    for index, origin in enumerate(rules.allowed_origins):
+        if (fault := origin_fault(origin)) is not None:
+            yield f"allowed_origins[{index}]", fault
+    if (fault := size_fault(rules.metadata)) is not None:
+        yield "metadata", fault
+    yield from _question_problems(rules.questions)
+
+
+def _question_problems(questions: Sequence[Question]) -> Iterator[tuple[str, str]]:
+    seen: set[str] = set()
+    for index, question in enumerate(questions):
+        if question.key in seen:
+            yield f"questions[{index}].key", "is used twice"
+        seen.add(question.key)
+        chosen = question.kind in (QuestionKind.CHOICE, QuestionKind.CHOICES)
+        if chosen and not question.options:
+            yield f"questions[{index}].options", "is what a choice is made from"
+        if not chosen and question.options is not None:
+            yield f"questions[{index}].options", "is for choice and choices only"
+
+
+def instant_fault(instant: datetime) -> str | None:
+    """Instants that calendars and clocks agree about, as finely as they are kept."""
+    if not 1970 <= instant.year <= 2100:
+        return "must lie between the years 1970 and 2100"
+    if instant.microsecond % 1000:
+        return "must be in whole milliseconds"
+    return None
+
+
 def answer_problems(questions: Sequence[Question], answers: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Faults of the answers given, as (field, message). What is missing is asked for later, at checkout."""
     known = {question.key: question for question in questions}
@@ -210,7 +267,16 @@ def _answer_fault(question: Question, answer: Any) -> str | None:
             good = isinstance(answer, list) and all(one in options for one in answer)
             return None if good else "must be a list of the options"
         case QuestionKind.TEXT | QuestionKind.LONG_TEXT | QuestionKind.EMAIL | QuestionKind.PHONE:
-            return None if isinstance(answer, str) and len(answer) <= 10_000 else "must be a text"
+            if not isinstance(answer, str) or len(answer) > 10_000:
+                return "must be a text"
+            return _text_fault(question.kind, answer)
+
+
+def _text_fault(kind: QuestionKind, answer: str) -> str | None:
+    if kind is QuestionKind.EMAIL and answer:
+        return email_fault(answer)
+    good = is_lines(answer) if kind is QuestionKind.LONG_TEXT else is_line(answer)
+    return None if good else "must have no control characters"
 
 
 def details_missing(

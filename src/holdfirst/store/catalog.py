@@ -55,6 +55,16 @@ async def account_by_slug(tx: Tx, slug: str) -> Account | None:
     return Account(**row) if row else None
 
 
+async def account_by_id(tx: Tx, account_id: str) -> Account | None:
+    row = await tx.row("select * from account where id = $1", account_id)
+    return Account(**row) if row else None
+
+
+async def lock_accounts(tx: Tx) -> None:
+    """One at a time makes sure of the accounts that every database has."""
+    await tx.execute("select lock_names(array['accounts'])")
+
+
 _KEY = """
 select api_key.id, account_id, kind, mode = 'live' as livemode, origins, api_key.created_at, revoked_at
 from api_key join account on account.id = account_id
@@ -132,6 +142,15 @@ async def save_host(tx: Tx, host: Host) -> bool:
     except asyncpg.UniqueViolationError:
         return False
     return True
+
+
+async def host_slug_taken(tx: Tx, account_id: str, slug: str) -> bool:
+    taken: bool = await tx.value(
+        "select exists (select from host where account_id = $1 and slug = $2 and deleted_at is null)",
+        account_id,
+        slug,
+    )
+    return taken
 
 
 async def delete_host(tx: Tx, host_id: str) -> None:
@@ -256,6 +275,20 @@ async def save_event_type(tx: Tx, event_type: EventType) -> bool:
     except asyncpg.UniqueViolationError:
         return False
     return True
+
+
+async def lock_event_type(tx: Tx, event_type_id: str) -> None:
+    """One change at a time."""
+    await tx.execute("select lock_names(array['event_type:' || $1])", event_type_id)
+
+
+async def event_type_slug_taken(tx: Tx, account_id: str, slug: str) -> bool:
+    taken: bool = await tx.value(
+        "select exists (select from event_type where account_id = $1 and slug = $2 and deleted_at is null)",
+        account_id,
+        slug,
+    )
+    return taken
 
 
 async def delete_event_type(tx: Tx, event_type_id: str) -> None:

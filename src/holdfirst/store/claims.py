@@ -43,7 +43,9 @@ class Claims:
 
     def _next(self) -> list[tuple[dict[str, Any], asyncio.Future[Taken]]]:
         """The next items in order; one with the key of another waits for the call after this one."""
-        batch, rest, keys = [], [], set()
+        batch: list[tuple[dict[str, Any], asyncio.Future[Taken]]] = []
+        rest: list[tuple[dict[str, Any], asyncio.Future[Taken]]] = []
+        keys: set[tuple[Any, Any]] = set()
         for one in self._waiting:
             key = (one[0].get("scope"), one[0].get("key"))
             if len(batch) < ITEMS_MAX and (key[1] is None or key not in keys):

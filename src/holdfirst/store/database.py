@@ -140,9 +140,18 @@ class Database:
         self, flow: Callable[Concatenate[Tx, P], Awaitable[T]], *arguments: P.args, **named: P.kwargs
     ) -> T:
         """Run `flow` in one transaction and commit, a refusal included: a flow refuses before it writes."""
+        return await self._tried(lambda: self._run_once(flow, *arguments, **named))
+
+    async def single(
+        self, flow: Callable[Concatenate[Tx, P], Awaitable[T]], *arguments: P.args, **named: P.kwargs
+    ) -> T:
+        """Run a flow that writes with one statement at most: that statement is its own transaction."""
+        return await self._tried(lambda: self._single_once(flow, *arguments, **named))
+
+    async def _tried(self, attempt_once: Callable[[], Awaitable[T]]) -> T:
         for attempt in range(TRIES_MAX):
             try:
-                return await self._run_once(flow, *arguments, **named)
+                return await attempt_once()
             except _TRY_AGAIN:
                 if attempt == TRIES_MAX - 1:
                     raise Busy("the database kept refusing this transaction") from None
@@ -155,19 +164,11 @@ class Database:
         async with self.transaction() as tx:
             return await flow(tx, *arguments, **named)
 
-    async def single(
+    async def _single_once(
         self, flow: Callable[Concatenate[Tx, P], Awaitable[T]], *arguments: P.args, **named: P.kwargs
     ) -> T:
-        """As `run`, for a flow of reads, or with one writing statement: each statement is its own transaction."""
-        for attempt in range(TRIES_MAX):
-            try:
-                async with self.statement() as tx:
-                    return await flow(tx, *arguments, **named)
-            except _TRY_AGAIN:
-                if attempt == TRIES_MAX - 1:
-                    raise Busy("the database kept refusing this statement") from None
-                await asyncio.sleep(random.uniform(0, 0.005 * 2**attempt))  # noqa: S311
-        raise AssertionError("unreachable")
+        async with self.statement() as tx:
+            return await flow(tx, *arguments, **named)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:

@@ -301,6 +301,27 @@ async def set_payee_credentials(tx: Tx, payment_account_id: str, sealed: bytes) 
     )
 
 
+async def set_payee_mode(tx: Tx, payment_account_id: str, mode: Mode) -> None:
+    await tx.execute("update payment_account set mode = $2 where id = $1", payment_account_id, mode)
+
+
+async def payee_in_use(tx: Tx, account_id: str, payment_account_id: str) -> bool:
+    """Whether an event type or a host names it."""
+    used: bool = await tx.value(
+        """
+        select exists (
+            select from event_type
+            where account_id = $1 and deleted_at is null and rules ->> 'payment_account' = $2
+        ) or exists (
+            select from host where account_id = $1 and deleted_at is null and payment_account_id = $2
+        )
+        """,
+        account_id,
+        payment_account_id,
+    )
+    return used
+
+
 async def delete_payee(tx: Tx, payment_account_id: str) -> None:
     """Kept as a row: payments that name it stay true."""
     await tx.execute("update payment_account set deleted_at = the_clock() where id = $1", payment_account_id)

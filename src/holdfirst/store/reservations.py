@@ -71,6 +71,14 @@ async def load(tx: Tx, reservation_id: str) -> Reservation | None:
     return from_row(row) if row else None
 
 
+async def owner(tx: Tx, reservation_id: str) -> str | None:
+    """The account of a reservation, if there is one."""
+    account_id: str | None = await tx.value(
+        "select account_id from reservation where id = $1", reservation_id
+    )
+    return account_id
+
+
 async def lock(tx: Tx, reservation_id: str) -> Reservation | None:
     """FOR UPDATE; compare with the clock only after this, in a second statement."""
     row = await tx.row("select * from reservation where id = $1 for update", reservation_id)
@@ -258,6 +266,11 @@ def slot_announcements(reservation: Reservation) -> set[tuple[str, str]]:
     """What `announce_slots` announces, for whoever has no transaction to attach it to."""
     day = reservation.start.date().isoformat()
     return {(SLOTS_CHANNEL, f"{host} {day}") for host in reservation.hosts}
+
+
+def announce_host(tx: Tx, host: str) -> None:
+    """Anything may have changed on this host: its hours, its busy time, an event type of it."""
+    tx.announce(SLOTS_CHANNEL, f"{host} *")
 
 
 def to_json(value: Any) -> str:

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`/v1/notifications/{provider}/{payment account}`: a provider calls. Answered 2xx only once it is stored."""
+
+from functools import partial
+from typing import Any
+
+from holdfirst.effects.world import desk_of
+from holdfirst.flows.hear import hear
+from holdfirst.payment.provider import BadNotification, Notification
+from holdfirst.refusal import Code
+from holdfirst.store import payments
+from holdfirst.web.bodies import query_of
+from holdfirst.web.operation import PUBLIC, Answer, Call, Operation
+from holdfirst.web.problems import refuse
+
+KEPT_HEADERS_MAX = 100
+
+
+async def hear_notification(call: Call) -> Answer:
+    body = await call.incoming.read()
+    payee = await call.world.database.single(payments.load_payee, call.path["payment_account"])
+    if payee is None or payee.provider != call.path["provider"] or payee.provider not in call.world.providers:
+        raise refuse(Code.NOT_FOUND)
+    desk = desk_of(call.world, payee)
+    query = query_of(call.request.scope)
+    if any("\x00" in text for pair in query.items() for text in pair):
+        raise refuse(Code.MALFORMED_REQUEST, "The query cannot be read.")
+    notification = Notification(
+        method=str(call.request.method),
+        headers=dict(list(call.incoming.headers.items())[:KEPT_HEADERS_MAX]),
+        query=query,
+        body=body,
+    )
+    hint = desk.provider.read_notification(notification, desk.account)
+    if isinstance(hint, BadNotification):
+        call.context.metrics.bad_notifications.labels(payee.provider).inc()
+        raise refuse(Code.MALFORMED_REQUEST, "This is not a notification of this provider.")
+    await call.world.database.run(hear, payee, notification, hint)
+    return Answer({})
+
+
+_heard: Any = partial(
+    Operation,
+    path="/v1/notifications/{provider:str}/{payment_account:str}",
+    summary="A payment provider calls",
+    who=PUBLIC,
+    any_query=True,
+    endpoint=hear_notification,
+    refusals=(Code.MALFORMED_REQUEST, Code.BODY_TOO_LARGE),
+)
+
+OPERATIONS: list[Operation] = [
+    _heard(method="GET", name="hear_notification_by_get"),
+    _heard(method="POST"),
+]
