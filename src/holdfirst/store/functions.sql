@@ -265,7 +265,9 @@ begin
     ) select array_agg(id) into v_fresh from fresh;
 
     for v in
-        select wanted.*, greatest(the_clock(), (select max(newest_end) from host where id = any(hosts))) as now
+        select wanted.*, greatest(the_clock(), (
+            select max((select newest_end from host where id = one)) from unnest(wanted.hosts) one
+        )) as now
         from jsonb_to_recordset(p_items) as wanted (
             id text, account_id text, event_type_id text, hosts text[], all_hosts boolean, start timestamptz,
             starts_at timestamptz, ends_at timestamptz, seats integer, seats_max integer, day_max integer,
