@@ -171,7 +171,9 @@ def query_as(query: dict[str, str], kind: type[T]) -> T:
             problems.append((name, "is not a known parameter"))
             continue
         try:
-            values[name] = msgspec.convert(text, fields[name].type, strict=_is_text(text, fields[name].type))
+            values[fields[name].name] = msgspec.convert(
+                text, fields[name].type, strict=_is_text(text, fields[name].type)
+            )
         except msgspec.ValidationError as error:
             problems.append(problem_of(error, name))
     problems += [
