@@ -5,6 +5,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+from conftest import empty
 from front import code, open_site
 from holdfirst.payment.payment import Mode
 
@@ -123,8 +124,6 @@ async def _due_now(tx) -> None:
 
 async def open_site_once(database, mode: Mode):
     """Each on an empty database, as `empty` in the fixtures leaves it."""
-    from conftest import empty
-
     await empty(database)
     async with database.statement() as tx:
         await tx.execute("update test_clock set shift = '0'")

@@ -6,6 +6,7 @@ import json
 import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -96,8 +97,6 @@ def many(slots_a_day: int, days: int, zone: str = "Europe/Prague"):
 def test_days_are_local_ones_across_a_change_of_clocks() -> None:
     offered, zone = many(20, 60)
     told = json.loads(render(offered, zone))
-    from zoneinfo import ZoneInfo
-
     for date, indexes in told["days"].items():
         for index in indexes:
             start = datetime.fromisoformat(told["slots"][index]["start"])
