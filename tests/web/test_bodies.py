@@ -2,6 +2,7 @@
 """What comes in: refused in a fixed order, field by field, and otherwise kept code point for code point."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -144,8 +145,6 @@ async def test_every_faulty_member_is_named(site) -> None:
 
 @pytest.mark.parametrize("minutes", [-60, -60 * 24 * 365])
 async def test_the_past_is_not_offered(site, minutes: int) -> None:
-    from datetime import timedelta
-
     start = site.shop.slot(9, day=0) + timedelta(minutes=minutes) - timedelta(days=1)
     assert code(await site.post(RESERVE, site.wish() | {"start": start.isoformat()})) == (
         422,

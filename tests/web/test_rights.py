@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may do what, for every route there is: a route without a row here fails."""
 
+import asyncio
+from datetime import timedelta
+
 import pytest
 
 from front import code
+from holdfirst.flows.accounts import create_key, revoke_key
 from holdfirst.web.app import OPERATIONS
 from holdfirst.web.operation import Operation
 
@@ -194,8 +198,6 @@ async def test_a_publishable_key_in_a_url(site) -> None:
 
 
 async def test_a_key_bound_to_origins(site) -> None:
-    from holdfirst.flows.accounts import create_key
-
     bound, _ = await site.shop.database.run(
         create_key, site.shop.account_id, "publishable", ["https://shop.example"]
     )
@@ -210,10 +212,6 @@ async def test_a_key_bound_to_origins(site) -> None:
 
 
 async def test_a_revoked_key_is_shut_out_within_a_second(site) -> None:
-    import asyncio
-
-    from holdfirst.flows.accounts import create_key, revoke_key
-
     text, key = await site.shop.database.run(create_key, site.shop.account_id, "secret")
     assert (await site.get("/v1/hosts", key=text)).status_code == 200
     assert await site.shop.database.run(revoke_key, key.id)
@@ -222,8 +220,6 @@ async def test_a_revoked_key_is_shut_out_within_a_second(site) -> None:
 
 
 async def test_a_client_secret_runs_out(site, clock) -> None:
-    from datetime import timedelta
-
     held = await site.held()
     path = f"/v1/reservations/{held['id']}"
     await clock.shift(timedelta(days=30))

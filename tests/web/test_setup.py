@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from front import code, fields
+from holdfirst.flows.accounts import create_key
 
 HOST: dict[str, Any] = {
     "name": "Anna Nováková",
@@ -188,8 +189,6 @@ async def test_payment_accounts(site) -> None:
 
 
 async def test_the_test_account_can_be_paid_from_the_start(site) -> None:
-    from holdfirst.flows.accounts import create_key
-
     key, _ = await site.shop.database.run(create_key, "test", "secret")
     [payee] = (await site.get("/v1/payment-accounts", key=key)).json()["data"]
     assert payee["id"] == "pac_sandbox"

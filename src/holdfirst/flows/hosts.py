@@ -76,7 +76,7 @@ async def delete_host(tx: Tx, account_id: str, host_id: str) -> Refusal | None:
     return None
 
 
-async def put_busy(  # noqa: PLR0913, PLR0917 - whose, which, and from when to when
+async def put_busy(
     tx: Tx, account_id: str, host_id: str, key: str, start: datetime, end: datetime
 ) -> Refusal | None:
     """Time taken elsewhere. It keeps nobody's reservation from standing; it keeps others from being made."""

@@ -16,7 +16,7 @@ Seal = Callable[[Mapping[str, str], str], bytes]
 """Secrets, and the payment account they belong to → sealed."""
 
 
-async def create_payment_account(  # noqa: PLR0913, PLR0917 - an account, and everything that it is made of
+async def create_payment_account(  # noqa: PLR0913, PLR0917  # an account, and everything that it is made of
     tx: Tx,
     account_id: str,
     livemode: bool,

@@ -9,7 +9,7 @@ TRIES_MAX = 200
 
 
 def slugs_for(asked: str | None, name: str, kind: str) -> Iterator[str]:
-    """What to try, in order: `asked` alone, else `anna`, `anna-2`, `anna-3` …"""
+    """What to try, in order: `asked` alone, else `anna`, `anna-2`, `anna-3` and so on."""
     if asked is not None:
         yield asked
         return

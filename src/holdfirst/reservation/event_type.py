@@ -205,19 +205,28 @@ def rule_problems(rules: EventTypeRules) -> Iterator[tuple[str, str]]:
     for index, start in enumerate(rules.starts or []):
         if (fault := instant_fault(start)) is not None:
             yield f"starts[{index}]", fault
-    if rules.price is not None:
-        if not currency_exists(rules.price.currency):
-            yield "price.currency", "is not a currency of ISO 4217"
-        if rules.price.amount_minor * rules.seats > AMOUNT_MINOR_MAX:
-            yield "price.amount_minor", "is too much for that many seats"
+    yield from _price_problems(rules)
+    yield from _url_problems(rules)
+    if (fault := size_fault(rules.metadata)) is not None:
+        yield "metadata", fault
+    yield from _question_problems(rules.questions)
+
+
+def _price_problems(rules: EventTypeRules) -> Iterator[tuple[str, str]]:
+    if rules.price is None:
+        return
+    if not currency_exists(rules.price.currency):
+        yield "price.currency", "is not a currency of ISO 4217"
+    if rules.price.amount_minor * rules.seats > AMOUNT_MINOR_MAX:
+        yield "price.amount_minor", "is too much for that many seats"
+
+
+def _url_problems(rules: EventTypeRules) -> Iterator[tuple[str, str]]:
     if rules.success_url is not None and (fault := url_fault(rules.success_url)) is not None:
         yield "success_url", fault
     for index, origin in enumerate(rules.allowed_origins):
         if (fault := origin_fault(origin)) is not None:
             yield f"allowed_origins[{index}]", fault
-    if (fault := size_fault(rules.metadata)) is not None:
-        yield "metadata", fault
-    yield from _question_problems(rules.questions)
 
 
 def _question_problems(questions: Sequence[Question]) -> Iterator[tuple[str, str]]:

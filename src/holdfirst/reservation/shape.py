@@ -34,7 +34,7 @@ def merged(before: Any, patch: dict[str, Any]) -> dict[str, Any]:
 
 
 def problem_of(error: msgspec.ValidationError, within: str = "") -> tuple[str, str]:
-    """msgspec's sentence as (field, message), the field as a path such as `schedule.weekly[0].end`."""
+    """A sentence of msgspec's as (field, message), the field as a path such as `schedule.weekly[0].end`."""
     text = str(error)
     match = _PATH.search(text)
     path = match[1] if match else ""

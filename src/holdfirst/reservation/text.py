@@ -90,6 +90,6 @@ def slug_from(name: str) -> str:
 
 
 def _ascii(name: str) -> str:
-    import unicodedata  # noqa: PLC0415 - for this alone
+    import unicodedata  # noqa: PLC0415  # for this alone
 
     return unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()

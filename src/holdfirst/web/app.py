@@ -26,6 +26,7 @@ from holdfirst.web import (
     slot_stream,
     slots,
 )
+from holdfirst.web.bodies import BODY_BYTES_MAX
 from holdfirst.web.context import WebContext
 from holdfirst.web.edge import Edge
 from holdfirst.web.operation import PUBLIC, Answer, Call, Operation, router_handler
@@ -76,7 +77,7 @@ def build_app(context: WebContext) -> Litestar:
         exception_handlers={Problem: answer_problem, Exception: answer_failure},
         openapi_config=None,
         logging_config=None,
-        request_max_body_size=None,
+        request_max_body_size=BODY_BYTES_MAX,
         on_shutdown=[context.closing.set],
     )
     app.asgi_handler = Edge(app.asgi_handler, context.metrics)

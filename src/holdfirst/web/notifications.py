@@ -4,14 +4,18 @@
 from functools import partial
 from typing import Any
 
-from holdfirst.effects.world import desk_of
+import structlog
+
+from holdfirst.effects.world import Desk, desk_of
 from holdfirst.flows.hear import hear
-from holdfirst.payment.provider import BadNotification, Notification
+from holdfirst.payment.provider import BadNotification, Hint, Notification
 from holdfirst.refusal import Code
 from holdfirst.store import payments
 from holdfirst.web.bodies import query_of
 from holdfirst.web.operation import PUBLIC, Answer, Call, Operation
 from holdfirst.web.problems import refuse
+
+log = structlog.get_logger(__name__)
 
 KEPT_HEADERS_MAX = 100
 
@@ -31,12 +35,21 @@ async def hear_notification(call: Call) -> Answer:
         query=query,
         body=body,
     )
-    hint = desk.provider.read_notification(notification, desk.account)
+    hint = _read(desk, notification)
     if isinstance(hint, BadNotification):
         call.context.metrics.bad_notifications.labels(payee.provider).inc()
         raise refuse(Code.MALFORMED_REQUEST, "This is not a notification of this provider.")
     await call.world.database.run(hear, payee, notification, hint)
     return Answer({})
+
+
+def _read(desk: Desk, notification: Notification) -> Hint | BadNotification:
+    """Anybody may call this address with anything: what an adapter stumbles over is no notification."""
+    try:
+        return desk.provider.read_notification(notification, desk.account)
+    except Exception as error:  # noqa: BLE001  # whatever it is, it came from outside
+        log.warning("notification_unreadable", provider=desk.provider.name, error=type(error).__name__)
+        return BadNotification(type(error).__name__)
 
 
 _heard: Any = partial(

@@ -104,10 +104,10 @@ def _operation(operation: Operation, schemas: list[Any]) -> dict[str, Any]:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in _PARAMETER.findall(operation.path)
     ]
-    for field in msgspec.structs.fields(operation.query):
-        parameters.append(
-            {"name": field.encode_name, "in": "query", "required": field.required, "schema": next(rest)}
-        )
+    parameters += [
+        {"name": field.encode_name, "in": "query", "required": field.required, "schema": next(rest)}
+        for field in msgspec.structs.fields(operation.query)
+    ]
     if operation.method == "POST" and operation.who:
         parameters.append(IDEMPOTENCY_KEY)
     told: dict[str, Any] = {

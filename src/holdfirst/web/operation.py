@@ -240,7 +240,7 @@ def _request_key(call: Call, raw: Any) -> RequestKey | None:
     text = call.incoming.headers.get("idempotency-key")
     if text is None:
         return None
-    if not 1 <= len(text) <= KEY_LENGTH_MAX:
+    if not 1 <= len(text) <= KEY_LENGTH_MAX or "\x00" in text:
         raise Problem(invalid("Idempotency-Key", f"must have 1 to {KEY_LENGTH_MAX} characters"))
     scope = f"{call.who.scope} {call.request.method} {call.request.scope['path']}"
     return RequestKey(scope, text, fingerprint(raw))

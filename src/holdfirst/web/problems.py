@@ -77,7 +77,7 @@ RETRY_SECONDS = 2
 """What a 503 says where nobody said otherwise: it never comes without `Retry-After`."""
 
 
-class Problem(Exception):  # noqa: N818
+class Problem(Exception):  # noqa: N818  # a refusal, not an error
     """A refusal on its way out of the web layer; below it, refusals are values."""
 
     def __init__(self, refusal: Refusal, headers: dict[str, str] | None = None) -> None:
@@ -87,7 +87,7 @@ class Problem(Exception):  # noqa: N818
 
 
 def refuse(code: Code, detail: str = "", *, retry_after: int | None = None, **members: Any) -> Problem:
-    """`raise refuse(Code.…)`: a problem in one line."""
+    """A problem in one line, to be raised."""
     return Problem(Refusal(code, detail, members, retry_after))
 
 

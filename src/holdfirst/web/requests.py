@@ -33,12 +33,12 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Customer(Closed, frozen=True, kw_only=True):
     """Who reserves. All of it may follow later, while the hold lasts; null takes a member away."""
 
-    name: Line | None | UnsetType = UNSET
-    email: Email | None | UnsetType = UNSET
-    phone: Phone | None | UnsetType = UNSET
-    time_zone: str | None | UnsetType = UNSET
-    locale: Locale | None | UnsetType = UNSET
-    billing: Free | None | UnsetType = UNSET
+    name: Line | UnsetType | None = UNSET
+    email: Email | UnsetType | None = UNSET
+    phone: Phone | UnsetType | None = UNSET
+    time_zone: str | UnsetType | None = UNSET
+    locale: Locale | UnsetType | None = UNSET
+    billing: Free | UnsetType | None = UNSET
 
     def given(self) -> dict[str, Any]:
         """What was said, nulls included."""

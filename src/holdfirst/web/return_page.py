@@ -19,7 +19,7 @@ from holdfirst.reservation.reservation import Reservation, Status, status_at
 from holdfirst.store import payments
 from holdfirst.store.database import Tx
 from holdfirst.web.operation import PUBLIC, Call, Operation
-from holdfirst.web.reservation_view import Seen, no_such_reservation, paying, see
+from holdfirst.web.reservation_view import no_such_reservation, paying, see
 
 REFRESH_SECONDS = 2
 HEADERS = {
@@ -56,7 +56,7 @@ async def return_page(call: Call) -> Response[str]:
     onward = _onward(payment, seen.reservation)
     if status is Status.CONFIRMED and onward is not None:
         return Response("", status_code=303, headers={**HEADERS, "location": onward})
-    title, words = _words(seen, status, payment)
+    title, words = _words(status, payment)
     waiting = payment is not None and payment.can_bring_money and status in (Status.HELD, Status.PROCESSING)
     page = PAGE.substitute(
         title=escape(title),
@@ -82,7 +82,7 @@ def _onward(payment: Payment | None, reservation: Reservation) -> str | None:
     return urlunsplit(parts._replace(query=query))
 
 
-def _words(seen: Seen, status: Status, payment: Payment | None) -> tuple[str, str]:
+def _words(status: Status, payment: Payment | None) -> tuple[str, str]:
     match status:
         case Status.CONFIRMED:
             return "Confirmed", "Your booking is confirmed."
