@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from holdfirst.flows.pay import write_down_expiry
 from holdfirst.refusal import Code, Refusal, invalid
 from holdfirst.reservation import lifecycle
-from holdfirst.reservation.event_type import answer_problems
+from holdfirst.reservation.event_type import EventTypeRules, answer_problems
 from holdfirst.reservation.reservation import Reservation, Status, status_at
 from holdfirst.reservation.text import size_fault
 from holdfirst.settings import Limits
@@ -51,11 +51,8 @@ async def set_details(
         case status:
             await write_down_expiry(tx, reservation, await payments.lock_all(tx, reservation_id), now)
             return lifecycle.refusal_of(status)
-    if details.guests is not None and len(details.guests) > event_type.rules.guests_max:
-        return invalid("guests", f"can be at most {event_type.rules.guests_max}")
-    given = {key: answer for key, answer in (details.answers or {}).items() if answer is not None}
-    for field, message in answer_problems(event_type.rules.questions, given):
-        return invalid(field, message)
+    if (refusal := _refused_by_rules(details, event_type.rules)) is not None:
+        return refusal
     if details.holder_email is not None and limits.holds_per_email_max:
         others = await reservations.holds_of_email(
             tx, reservation.account_id, details.holder_email, reservation_id
@@ -70,14 +67,29 @@ async def set_details(
         answers=_merged(reservation.answers, details.answers),
         metadata=_merged(reservation.metadata, details.metadata),
     )
-    for field in ("customer", "answers", "metadata"):
-        # Each part given was small; many of them, merged, must be so too.
-        if (fault := size_fault(getattr(changed, field), MERGED_BYTES_MAX)) is not None:
-            return invalid(field, fault)
+    if (refusal := _too_large(changed)) is not None:
+        return refusal
     if details.holder_email is not None:
         await reservations.set_holder_email(tx, reservation_id, details.holder_email)
     await reservations.save(tx, changed)
     return changed
+
+
+def _refused_by_rules(details: Details, rules: EventTypeRules) -> Refusal | None:
+    if details.guests is not None and len(details.guests) > rules.guests_max:
+        return invalid("guests", f"can be at most {rules.guests_max}")
+    given = {key: answer for key, answer in (details.answers or {}).items() if answer is not None}
+    for field, message in answer_problems(rules.questions, given):
+        return invalid(field, message)
+    return None
+
+
+def _too_large(changed: Reservation) -> Refusal | None:
+    for field in ("customer", "answers", "metadata"):
+        # Each part given was small; many of them, merged, must be so too.
+        if (fault := size_fault(getattr(changed, field), MERGED_BYTES_MAX)) is not None:
+            return invalid(field, fault)
+    return None
 
 
 def _merged(before: Mapping[str, Any], given: Mapping[str, Any] | None) -> dict[str, Any]:

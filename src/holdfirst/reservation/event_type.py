@@ -194,6 +194,11 @@ class Offer(msgspec.Struct, frozen=True):
     livemode: bool
     now: datetime
 
+    @property
+    def time_zone(self) -> str:
+        """The first host's: what local days are told in where nobody asked for another zone."""
+        return self.hosts[0].time_zone if self.hosts else "UTC"
+
 
 def rule_problems(rules: EventTypeRules) -> Iterator[tuple[str, str]]:
     """Every fault that the shape alone does not show, as (field, message); empty: fit to be stored."""

@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 
 async def openapi_json(_: Call) -> Answer:
-    """This document."""
+    """The description of all of this."""
     return Answer(openapi_document(), headers={"cache-control": "public, max-age=300"})
 
 

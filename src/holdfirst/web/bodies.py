@@ -167,12 +167,13 @@ def query_as(query: dict[str, str], kind: type[T]) -> T:
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     values: dict[str, Any] = {}
     for name, text in query.items():
+        # A number is never an instant, although a lenient conversion would take it for seconds since 1970.
         if name not in fields:
             problems.append((name, "is not a known parameter"))
             continue
         try:
             values[fields[name].name] = msgspec.convert(
-                text, fields[name].type, strict=_is_text(text, fields[name].type)
+                text, fields[name].type, strict="datetime" in repr(fields[name].type)
             )
         except msgspec.ValidationError as error:
             problems.append(problem_of(error, name))
@@ -182,8 +183,3 @@ def query_as(query: dict[str, str], kind: type[T]) -> T:
     if problems:
         raise Problem(invalid_fields(problems))
     return kind(**values)
-
-
-def _is_text(text: str, kind: Any) -> bool:
-    """An instant is never a bare number: `strict=False` would take one for seconds since 1970."""
-    return "datetime" in repr(kind) or not text.isascii()

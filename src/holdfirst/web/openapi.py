@@ -2,6 +2,7 @@
 """The OpenAPI 3.1 document, made from the operations; the same bytes wherever it is made, so that a diff shows a change."""
 
 import re
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -174,3 +175,14 @@ def _portable(value: Any) -> Any:
             return [_portable(one) for one in value]
         case _:
             return value
+
+
+def _print() -> None:
+    """`python -m holdfirst.web.openapi`: the document on stdout."""
+    from holdfirst.web.app import openapi_document  # noqa: PLC0415  # the operations import this module
+
+    sys.stdout.buffer.write(openapi_document())
+
+
+if __name__ == "__main__":
+    _print()

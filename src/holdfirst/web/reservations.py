@@ -6,10 +6,10 @@ from typing import Any
 
 from litestar.types import Scope
 
+from holdfirst.effects.reserve import reserve
 from holdfirst.flows.change import Details as GivenDetails
 from holdfirst.flows.change import set_details
 from holdfirst.flows.keyed import Replay
-from holdfirst.effects.reserve import reserve
 from holdfirst.flows.reserve import ReserveRequest
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation import lifecycle

@@ -36,7 +36,7 @@ async def stream_slots(call: Call) -> Response[Any]:
     offer = await call.world.database.single(catalog.load_offer, call.who.account_id, call.path["event_type"])
     if offer is None:
         raise refuse(Code.EVENT_TYPE_NOT_FOUND, "There is no such event type.")
-    zone = ZoneInfo(asked.time_zone or offer.hosts[0].time_zone)
+    zone = ZoneInfo(asked.time_zone or offer.time_zone)
     again = "last-event-id" in call.incoming.headers
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     hints = Hints(call.context, offer, zone, again=again)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`GET /v1/event-types/{id or slug}/slots`: what could be reserved now. The bytes are written by hand: a slot list is
-the answer asked for most, and a general encoder would take longer than the search.
+"""`GET /v1/event-types/{id or slug}/slots`: what could be reserved now.
+
+The bytes are written by hand: a slot list is the answer asked for most, and a general encoder would take longer than
+the search.
 """
 
 import hashlib
@@ -58,7 +60,7 @@ async def get_slots(call: Call) -> Answer:
     offered: Offered = unless_refused(
         await call.world.database.single(list_slots, call.who.account_id, call.path["event_type"], query)
     )
-    zone = asked.time_zone or offered.offer.hosts[0].time_zone
+    zone = asked.time_zone or offered.offer.time_zone
     body = render(offered, zone)
     headers = {
         "etag": f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"',
