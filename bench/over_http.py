@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+
 from ground import CLIENTS, SECONDS
 
 HOSTS = 200
@@ -28,14 +29,26 @@ HOSTS = 200
 def app(url: str, folder: Path) -> Iterator[tuple[str, int, str]]:
     """(address, pid, secret key) of one `holdfirst serve` on this database."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFIRST_")}
-    environment |= {"HOLDFIRST_DATABASE_URL": url, "HOLDFIRST_DATA_DIR": str(folder / "app"), "HOLDFIRST_SANDBOX": "1"}
+    environment |= {
+        "HOLDFIRST_DATABASE_URL": url,
+        "HOLDFIRST_DATA_DIR": str(folder / "app"),
+        "HOLDFIRST_SANDBOX": "1",
+    }
     run = [sys.executable, "-m", "holdfirst"]
     subprocess.run([*run, "migrate"], env=environment, check=True, capture_output=True)
     key = subprocess.run(
-        [*run, "keys", "create", "--kind", "secret"], env=environment, check=True, capture_output=True, text=True
+        [*run, "keys", "create", "--kind", "secret"],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout.strip()
     serving = subprocess.Popen(
-        [*run, "serve", "--port", "0"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [*run, "serve", "--port", "0"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     try:
         address = re.search(r"listening on (\S+)", serving.stdout.readline())[1]
@@ -52,7 +65,9 @@ def set_up(address: str, key: str, hosts: int = HOSTS) -> list[str]:
     ids = []
     with httpx.Client(base_url=address, headers={"authorization": f"Bearer {key}"}) as client:
         for number in range(hosts):
-            host = client.post("/v1/hosts", json={"name": f"Host {number}", "time_zone": "UTC", "schedule": always})
+            host = client.post(
+                "/v1/hosts", json={"name": f"Host {number}", "time_zone": "UTC", "schedule": always}
+            )
             host.raise_for_status()
             made = client.post(
                 "/v1/event-types",
@@ -82,7 +97,9 @@ class Slots:
         start = self._first + timedelta(minutes=15 * (number // len(self.event_types)))
         event_type = self.event_types[number % len(self.event_types)]
         customer = {"name": "Ada", "email": "ada@example.org"}
-        return json.dumps({"event_type": event_type, "start": start.isoformat(), "customer": customer}).encode()
+        return json.dumps(
+            {"event_type": event_type, "start": start.isoformat(), "customer": customer}
+        ).encode()
 
 
 def measure(address: str, key: str, slots: Slots, seconds: float = SECONDS) -> float:
@@ -102,7 +119,9 @@ def _client(queue, address: str, key: str, event_types: list[str], first: int, s
     queue.put(asyncio.run(_load(address, key, event_types, first, seconds)))
 
 
-async def _load(address: str, key: str, event_types: list[str], first: int, seconds: float) -> tuple[int, float]:
+async def _load(
+    address: str, key: str, event_types: list[str], first: int, seconds: float
+) -> tuple[int, float]:
     host, port = address.removeprefix("http://").split(":")
     slots, numbers = Slots(event_types), iter(range(first, 1 << 60))
     end = time.perf_counter() + seconds
@@ -119,7 +138,7 @@ async def _load(address: str, key: str, event_types: list[str], first: int, seco
                 + body
             )
             head = await reader.readuntil(b"\r\n\r\n")
-            length = int(re.search(rb"content-length: (\d+)", head, re.I)[1])
+            length = int(re.search(rb"content-length: (\d+)", head, re.IGNORECASE)[1])
             answer = await reader.readexactly(length)
             assert head.startswith(b"HTTP/1.1 201"), head + answer
             count += 1

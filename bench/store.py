@@ -8,7 +8,6 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from ground import CLIENTS, SECONDS
-
 from holdfirst import ids
 from holdfirst.store.claims import Claims
 from holdfirst.store.database import Database

@@ -2,7 +2,7 @@
 """A small practice to try things on: one account, hosts, an event type, and a world with a fake provider in it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from fakes import FakeMail, FakePayments
 from holdfirst import ids
 from holdfirst.availability.schedule import Schedule
 from holdfirst.effects import checkout
-from holdfirst.effects.reserve import reserve
+from holdfirst.effects.reserve import Made, reserve
 from holdfirst.effects.world import World
 from holdfirst.flows import pay
 from holdfirst.flows.confirm import Asks, ConfirmRequest, confirm
@@ -50,6 +50,10 @@ class Shop:
     event_type_id: str = ""
     payee_id: str = ""
 
+    def elsewhere(self) -> "Shop":
+        """The same practice at another API process: its claims do not go together with ours."""
+        return replace(self, world=msgspec.structs.replace(self.world, claims=Claims(self.database)))
+
     def slot(self, hour: int = 9, day: int = 7) -> datetime:
         """A start that is `day` days ahead, on the hour (UTC)."""
         today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -67,7 +71,7 @@ class Shop:
         )
         answer = await reserve(self.world, request)
         assert not isinstance(answer, Replay)
-        return answer
+        return answer.reservation if isinstance(answer, Made) else answer
 
     async def held(self, start: datetime | None = None, **more: Any) -> Reservation:
         answer = await self.reserve(start, **more)

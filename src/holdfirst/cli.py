@@ -79,7 +79,7 @@ def migrate(*, data_dir: DataDir = None) -> None:
     """Bring the database's schema up to this version. Safe to run ten times at once."""
     settings = read_settings(data_dir=data_dir)
     with server.database(settings) as (url, _):
-        for name in asyncio.run(wiring.prepare(settings, url)) or ["nothing to do"]:
+        for name in asyncio.run(wiring.prepare(url)) or ["nothing to do"]:
             print(name)
 
 
@@ -217,7 +217,7 @@ def _with_parts(data_dir: Path | None, work: Callable[[Parts], Awaitable[T]]) ->
 
     with server.database(settings) as (url, embedded):
         if embedded is not None:
-            asyncio.run(wiring.prepare(settings, url))
+            asyncio.run(wiring.prepare(url))
         return asyncio.run(run(url))
 
 

@@ -41,7 +41,7 @@ CUSTOMERS = {
 }
 
 
-class Promised(Exception):  # noqa: N818
+class Promised(Exception):
     """A story did not end as promised; the message says where."""
 
 

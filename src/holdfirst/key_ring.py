@@ -59,7 +59,8 @@ class KeyRing:
 
     def is_client_secret(self, secret: str, reservation_id: str, version: int) -> bool:
         made = (_client_secret(key, reservation_id, version) for key in self._keys)
-        return any([hmac.compare_digest(secret.encode(), one.encode()) for one in made])
+        matches = [hmac.compare_digest(secret.encode(), one.encode()) for one in made]
+        return any(matches)
 
     def digest(self, text: str) -> bytes:
         """A keyed digest for counting without knowing; of the oldest key, so that a rotation loses no count."""

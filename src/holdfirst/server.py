@@ -53,7 +53,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int, run_worker:
             update={"public_url": (settings.public_url or f"http://{named}:{bound_port}").rstrip("/")}
         )
         if embedded is not None:
-            asyncio.run(wiring.prepare(settings, url))
+            asyncio.run(wiring.prepare(url))
         announce = f"holdfirst listening on http://{bound_host}:{bound_port}"
         if workers > 1:
             _serve_by_children(settings, url, embedded, listening, workers, run_worker, announce)
@@ -77,7 +77,7 @@ def _run(main: object) -> None:
         asyncio.run(main)  # type: ignore[arg-type]
 
 
-async def _serve(  # noqa: PLR0913
+async def _serve(
     settings: Settings,
     url: str,
     embedded: EmbeddedPostgres | None,
@@ -123,7 +123,7 @@ class _Server(uvicorn.Server):
 
 
 async def _announce(server: uvicorn.Server, announce: str | None) -> None:
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
         await asyncio.sleep(0.01)
     if announce:
         print(announce, flush=True)  # noqa: T201  # the contract's line, on stdout
@@ -149,7 +149,9 @@ async def _kept_running(embedded: EmbeddedPostgres | None) -> AsyncIterator[None
             try:
                 await asyncio.to_thread(server.ensure_running)
             except HoldfirstError as error:
-                log.error("embedded_postgres_down", error=str(error))
+                log.error(  # noqa: TRY400  # the message is made for people
+                    "embedded_postgres_down", error=str(error)
+                )
 
     watching = asyncio.create_task(watch(embedded)) if embedded else None
     try:
@@ -176,7 +178,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _end_on_signals() -> None:
-    """uvicorn handles them while it serves, and raises them again at its end: then nothing is left to do."""
+    """Uvicorn handles them while it serves, and raises them again at its end: then nothing is left to do."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
 
@@ -184,7 +186,7 @@ def _end_on_signals() -> None:
 # Several API processes: the parent owns the socket and the database, the children serve.
 
 
-def _serve_by_children(  # noqa: PLR0913
+def _serve_by_children(  # noqa: PLR0913, PLR0917
     settings: Settings,
     url: str,
     embedded: EmbeddedPostgres | None,

@@ -72,7 +72,7 @@ async def open_parts(settings: Settings, database_url: str, public_url: str) -> 
         yield Parts(settings, world, doorbell, company)
 
 
-async def prepare(settings: Settings, database_url: str) -> list[str]:
+async def prepare(database_url: str) -> list[str]:
     """Migrate; answers what was applied."""
     database = Database(database_url)
     return await migrate(database)

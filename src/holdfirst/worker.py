@@ -20,7 +20,7 @@ from holdfirst.errors import HoldfirstError, ProviderUnavailable
 from holdfirst.flows import expire, wake
 from holdfirst.store import jobs
 from holdfirst.store.doorbell import Doorbell
-from holdfirst.store.jobs import Job
+from holdfirst.store.jobs import LOOK_SECONDS_MAX, Job
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +28,6 @@ Effect = Callable[[World, str], Awaitable[datetime | None]]
 
 AT_ONCE_MAX = 16
 LEASE = timedelta(seconds=60)
-LOOK_SECONDS_MAX = 5.0
 BEAT_SECONDS = 10.0
 
 

@@ -12,7 +12,7 @@ from holdfirst.errors import ProviderUnavailable
 from holdfirst.flows import refund
 from holdfirst.flows.refund import DueRefund
 from holdfirst.payment.money import Money
-from holdfirst.payment.provider import Refused, RefundPhase, Truth, Unknown
+from holdfirst.payment.provider import RefundPhase, Refused, Truth, Unknown
 from holdfirst.store.database import Tx
 
 ASK_AGAIN = timedelta(seconds=30)

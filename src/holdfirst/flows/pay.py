@@ -175,8 +175,7 @@ async def advance(
     """
     locked = await lock_with_hosts(tx, payment_id)
     reservation, payment, now = locked.reservation, locked.payment, locked.now
-    late_payment = locked.event_type.rules.late_payment
-    verdict = judge(reservation, payment, truth, now, late_payment)
+    verdict = judge(reservation, payment, truth, now, locked.event_type.rules.late_payment)
     if capture_refused and verdict is Verdict.CAPTURE:
         verdict = Verdict.UNPIN
     if time_lost and verdict in _TAKES_TIME:
@@ -190,41 +189,42 @@ async def advance(
     payment = with_truth(payment, truth, now)
     if truth.refunds:
         payment = await apply_refunds(tx, payment, truth, now)
+    met = msgspec.structs.replace(locked, reservation=reservation, payment=payment)
+    reservation, payment = await _carry_out(tx, verdict, met, truth)
+    payment = _alarm(reservation, payment, now)
+    await payments.save(tx, payment)
+    return reservation, payment
 
+
+async def _carry_out(tx: Tx, verdict: Verdict, met: Locked, truth: Truth) -> tuple[Reservation, Payment]:
+    """What a verdict means for the two rows, and what is to follow."""
+    reservation, payment, now = met.reservation, met.payment, met.now
     match verdict:
         case Verdict.WAIT:
-            pass
+            return reservation, payment
+        case Verdict.CAPTURE:
+            await _capture(tx, payment, now)
+            return reservation, payment
         case Verdict.PIN | Verdict.RETAKE_AND_PIN:
             reservation = lifecycle.pin(reservation, payment.id, now)
             payment = replace(payment, disposition=Disposition.KEEP)
             await _save(tx, reservation, payment)
             await _capture(tx, payment, now)
-        case Verdict.CAPTURE:
-            await _capture(tx, payment, now)
+            return reservation, payment
         case Verdict.CONFIRM | Verdict.RETAKE_AND_CONFIRM:
             reservation = lifecycle.firm(reservation, now, paid_by=payment.id, payment_reference=None)
             payment = replace(
                 payment, disposition=Disposition.KEEP, needs_human_code=None, needs_human_since=None
             )
             await _save(tx, reservation, payment)
-            await became_firm(tx, reservation, locked.attempts, now)
+            await became_firm(tx, reservation, met.attempts, now)
+            return reservation, payment
         case Verdict.GIVE_BACK:
-            reservation = await write_down_expiry(tx, reservation, locked.attempts, now)
-            payment = await _give_back(tx, reservation, payment, truth, now)
-            if truth.phase is Phase.CAPTURED and reservation.paid_by != payment.id:
-                reservation = await _let_deadline_expire(tx, reservation, payment, locked.attempts, now)
+            return await _give_back(tx, met, truth)
         case Verdict.UNPIN:
-            reservation = lifecycle.unpin(reservation, now)
-            payment = replace(payment, disposition=Disposition.VOID)
-            await _save(tx, reservation, payment)
-            await became_free(tx, reservation, [], now)
-            if truth.phase is Phase.AUTHORIZED:
-                await jobs.enqueue(tx, payment.account_id, "void", payment.id, due=now, lane=payment.id)
+            return await _unpin(tx, met, truth)
         case Verdict.DEAD:
-            reservation = await _let_deadline_expire(tx, reservation, payment, locked.attempts, now)
-    payment = _alarm(reservation, payment, now)
-    await payments.save(tx, payment)
-    return reservation, payment
+            return await _let_deadline_expire(tx, reservation, payment, met.attempts, now), payment
 
 
 async def retake(tx: Tx, locked: Locked) -> bool:
@@ -299,12 +299,23 @@ async def _capture(tx: Tx, payment: Payment, now: datetime) -> None:
     await jobs.enqueue(tx, payment.account_id, "capture", payment.id, due=now, lane=payment.id)
 
 
-async def _give_back(
-    tx: Tx, reservation: Reservation, payment: Payment, truth: Truth, now: datetime
-) -> Payment:
+async def _unpin(tx: Tx, met: Locked, truth: Truth) -> tuple[Reservation, Payment]:
+    """Pinned, and the money cannot be taken: the time is free, and nothing was charged."""
+    reservation = lifecycle.unpin(met.reservation, met.now)
+    payment = replace(met.payment, disposition=Disposition.VOID)
+    await _save(tx, reservation, payment)
+    await became_free(tx, reservation, [], met.now)
+    if truth.phase is Phase.AUTHORIZED:
+        await jobs.enqueue(tx, payment.account_id, "void", payment.id, due=met.now, lane=payment.id)
+    return reservation, payment
+
+
+async def _give_back(tx: Tx, met: Locked, truth: Truth) -> tuple[Reservation, Payment]:
     """Money that no slot stands behind: all of it goes back."""
+    now = met.now
+    reservation = await write_down_expiry(tx, met.reservation, met.attempts, now)
+    payment = met.payment
     too_late = status_at(reservation, now) in (Status.EXPIRED, Status.RELEASED, Status.CANCELLED)
-    first = payment.disposition in (None, Disposition.KEEP)
     if not as_frozen(payment, truth) and payment.needs_human_code is None:
         payment = replace(payment, needs_human_code="amount_mismatch", needs_human_since=now)
     if truth.phase is Phase.AUTHORIZED:
@@ -312,13 +323,21 @@ async def _give_back(
             payment = replace(payment, late=Late.VOIDED)
             await send_mail(tx, reservation, Mail.LATE_NOT_CHARGED, now, payment.id)
         await jobs.enqueue(tx, payment.account_id, "void", payment.id, due=now, lane=payment.id)
-        return replace(payment, disposition=Disposition.VOID if first else payment.disposition)
+        return reservation, _disposed(payment, Disposition.VOID)
     if payment.kept_minor > 0:
         if too_late:
             payment = replace(payment, late=Late.REFUNDED)
             await send_mail(tx, reservation, Mail.LATE_REFUNDED, now, payment.id)
         payment = await owe(tx, payment, payment.kept_minor, now)
-    return replace(payment, disposition=Disposition.REFUND if first else payment.disposition)
+    if reservation.paid_by != payment.id:
+        reservation = await _let_deadline_expire(tx, reservation, payment, met.attempts, now)
+    return reservation, _disposed(payment, Disposition.REFUND)
+
+
+def _disposed(payment: Payment, disposition: Disposition) -> Payment:
+    """Assigned once; only a `keep` that came to nothing may still turn."""
+    first = payment.disposition in (None, Disposition.KEEP)
+    return replace(payment, disposition=disposition if first else payment.disposition)
 
 
 async def _let_deadline_expire(

@@ -9,7 +9,11 @@ from holdfirst.store.database import Tx
 
 async def payees(tx: Tx, offer: Offer) -> dict[str, str] | Refusal:
     """The payment account by host; empty where nothing is asked for."""
-    return await payees_of(tx, offer.event_type.account_id, offer.event_type.rules, list(offer.hosts))
+    rules = offer.event_type.rules
+    if rules.priced and rules.payment_account is not None:
+        # Known to exist: it was looked up when it was named, and cannot be removed while it is named.
+        return {host.id: rules.payment_account for host in offer.hosts}
+    return await payees_of(tx, offer.event_type.account_id, rules, list(offer.hosts))
 
 
 async def payees_of(

@@ -16,6 +16,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.reservation import (
     AtDeadline,
     Cause,
@@ -27,7 +28,6 @@ from holdfirst.reservation.reservation import (
     has_time,
     status_at,
 )
-from holdfirst.refusal import Code, Refusal
 
 WAIT_SECONDS = 2
 """What `Retry-After` says while a provider's answer is on its way."""

@@ -34,7 +34,7 @@ SESSION = {
 }
 
 
-class TryAgain(Exception):  # noqa: N818
+class TryAgain(Exception):
     """What was read unlocked, to learn which locks to take, has changed: run the flow again."""
 
 

@@ -14,6 +14,8 @@ import msgspec
 from holdfirst.store.database import Tx
 
 CHANNEL = "holdfirst_jobs"
+LOOK_SECONDS_MAX = 5.0
+"""A worker looks at least this often, whatever it is told; what is due later needs no bell."""
 
 
 class Job(msgspec.Struct, frozen=True):

@@ -156,7 +156,7 @@ async def can_bring_money(tx: Tx) -> list[tuple[str, str]]:
     return [(row["account_id"], row["id"]) for row in rows]
 
 
-async def find(
+async def find(  # noqa: PLR0913  # one argument a filter
     tx: Tx,
     account_id: str,
     *,

@@ -35,7 +35,7 @@ class Taken(msgspec.Struct, frozen=True):
     result: Any
 
 
-class TimeLost(Exception):  # noqa: N818
+class TimeLost(Exception):
     """The exclusion constraint had the last word: this time is firmly somebody else's."""
 
 

@@ -28,9 +28,9 @@ PUBLISHABLE_PREFIX = "hf_pk_"
 
 
 class Kind(enum.StrEnum):
-    SECRET = "secret"  # noqa: S105
+    SECRET = "secret"
     PUBLISHABLE = "publishable"
-    CLIENT_SECRET = "client_secret"  # noqa: S105
+    CLIENT_SECRET = "client_secret"
 
 
 class Asker(msgspec.Struct, frozen=True, kw_only=True):

@@ -77,7 +77,7 @@ RETRY_SECONDS = 2
 """What a 503 says where nobody said otherwise: it never comes without `Retry-After`."""
 
 
-class Problem(Exception):  # noqa: N818  # a refusal, not an error
+class Problem(Exception):  # a refusal, not an error
     """A refusal on its way out of the web layer; below it, refusals are values."""
 
     def __init__(self, refusal: Refusal, headers: dict[str, str] | None = None) -> None:

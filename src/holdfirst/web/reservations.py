@@ -56,9 +56,7 @@ async def reserve_slot(call: Call) -> Answer:
     if isinstance(done, Replay):
         answer = await answer_about(call, done.result["id"], tell_secret=True)
         return Answer(answer, done.http_status, REPLAYED)
-    event_type = await call.world.database.single(catalog.event_type_by_id, done.event_type_id)
-    assert event_type is not None
-    seen = Seen(done, event_type, [], done.created_at)
+    seen = Seen(done.reservation, done.event_type, [], done.reservation.created_at)
     return Answer(await answer_of(call, seen, tell_secret=True), 201)
 
 
