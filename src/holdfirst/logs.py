@@ -4,7 +4,12 @@
 import logging
 import sys
 
+import msgspec
 import structlog
+
+
+def _as_json(line: object, **_: object) -> str:
+    return msgspec.json.encode(line, enc_hook=str).decode()
 
 
 def set_up_logs(level: int = logging.INFO) -> None:
@@ -18,7 +23,7 @@ def set_up_logs(level: int = logging.INFO) -> None:
         processors=[
             *shared,
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
+            structlog.processors.JSONRenderer(serializer=_as_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

@@ -5,6 +5,7 @@ A line has no control characters (Unicode's Cc), so that it is safe in a header,
 Everything else is somebody's name: emoji, right-to-left, combining marks.
 """
 
+import functools
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -42,6 +43,7 @@ def is_lines(text: str) -> bool:
     return re.search(LINES, text) is not None
 
 
+@functools.lru_cache(maxsize=4096)
 def email_fault(email: str) -> str | None:
     """Whether mail could be sent to it, by its form alone; nobody is asked."""
     try:

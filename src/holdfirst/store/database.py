@@ -175,7 +175,7 @@ class Database:
         with _translated():
             if self._pool is None:
                 raise DatabaseUnavailable("the pool is closed")
-            async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+            async with self._pool.acquire(timeout=self._patience()) as connection:
                 tx = Tx(connection)
                 async with connection.transaction():
                     yield tx
@@ -188,11 +188,16 @@ class Database:
         with _translated():
             if self._pool is None:
                 raise DatabaseUnavailable("the pool is closed")
-            async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+            async with self._pool.acquire(timeout=self._patience()) as connection:
                 tx = Tx(connection)
                 yield tx
         if tx.announcements:
             self.on_announce(tx.announcements)
+
+    def _patience(self) -> float | None:
+        """How long to wait for a connection; a timer costs more than taking one that lies ready."""
+        assert self._pool is not None
+        return None if self._pool.get_idle_size() > 0 else ACQUIRE_SECONDS
 
     def pool_size(self) -> tuple[int, int]:
         """(open connections, idle ones), for /metrics."""

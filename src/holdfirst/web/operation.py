@@ -4,6 +4,7 @@
 The router, the OpenAPI document and the matrix of rights in the tests are all made from these declarations.
 """
 
+import functools
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -78,9 +79,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def may_be_empty(self) -> bool:
         """Whether no body at all stands for `{}`."""
-        return isinstance(self.body, type) and not any(
-            field.required for field in msgspec.structs.fields(self.body)
-        )
+        return isinstance(self.body, type) and _needs_nothing(self.body)
 
 
 class Call(msgspec.Struct, kw_only=True):
@@ -149,6 +148,11 @@ class Call(msgspec.Struct, kw_only=True):
             # Also where no answer came: the next call with this key is to try, not to wait for a lease.
             await self.world.database.run(keyed.end, self.key, *kept)
         return done
+
+
+@functools.cache
+def _needs_nothing(body: type[msgspec.Struct]) -> bool:
+    return not any(field.required for field in msgspec.structs.fields(body))
 
 
 def unless_refused(answer: T | Refusal) -> T:
