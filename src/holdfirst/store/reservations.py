@@ -65,6 +65,11 @@ async def reserve(tx: Tx, items: Sequence[dict[str, Any]]) -> list[Taken]:
     ]
 
 
+def key_of(item: dict[str, Any]) -> tuple[str, str] | None:
+    """Two items of one call must not have the same idempotency key."""
+    return (item["scope"], item["key"]) if item.get("key") else None
+
+
 async def load(tx: Tx, reservation_id: str) -> Reservation | None:
     """Unlocked: for reads, and to learn which locks to take."""
     row = await tx.row("select * from reservation where id = $1", reservation_id)
