@@ -23,7 +23,7 @@ Seconds = Annotated[int, Field(ge=0, le=7 * 86_400)]
 class Settings(BaseSettings):
     """What an operator can set; the table is in docs/settings.md."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
 
     database_url: str | None = None
     data_dir: Path = Path("holdfirst-data")

@@ -29,7 +29,7 @@ from holdfirst.web import (
 from holdfirst.web.bodies import BODY_BYTES_MAX
 from holdfirst.web.context import WebContext
 from holdfirst.web.edge import Edge
-from holdfirst.web.operation import PUBLIC, Answer, Call, Operation, router_handler
+from holdfirst.web.operation import PUBLIC, Answer, Call, Operation, routed
 from holdfirst.web.problems import MEANINGS, MEDIA_TYPE, Problem, body_of, headers_of
 
 log = structlog.get_logger(__name__)
@@ -73,7 +73,7 @@ def build_app(context: WebContext) -> Litestar:
         return _failed(context, error)
 
     app = Litestar(
-        route_handlers=[*_handlers(context), *context.more_routes],
+        route_handlers=[*_routes(context), *context.more_routes],
         exception_handlers={Problem: answer_problem, Exception: answer_failure},
         openapi_config=None,
         logging_config=None,
@@ -89,8 +89,8 @@ def openapi_document() -> bytes:
     return openapi.document(OPERATIONS)
 
 
-def _handlers(context: WebContext) -> list[ControllerRouterHandler]:
-    return [router_handler(operation, context) for operation in OPERATIONS]
+def _routes(context: WebContext) -> list[ControllerRouterHandler]:
+    return [routed(operation, context) for operation in OPERATIONS]
 
 
 def _failed(context: WebContext, error: Exception) -> Response[bytes]:

@@ -162,7 +162,7 @@ def unless_refused(answer: T | Refusal) -> T:
     return answer
 
 
-def router_handler(operation: Operation, context: WebContext) -> HTTPRouteHandler:
+def routed(operation: Operation, context: WebContext) -> HTTPRouteHandler:
     """What Litestar routes to."""
 
     async def serve(request: Request[Any, Any, State]) -> Response[Any]:

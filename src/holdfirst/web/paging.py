@@ -36,6 +36,6 @@ def page(asked: Paging, found: Sequence[T]) -> tuple[Sequence[T], str | None]:
     return shown, shown[-1].id if len(found) > asked.limit else None
 
 
-def content(data: Sequence[Any], next_cursor: str | None) -> dict[str, Any]:
+def content(rows: Sequence[Any], next_cursor: str | None) -> dict[str, Any]:
     """In the shape of `Page`."""
-    return {"data": data, "next_cursor": next_cursor}
+    return {"data": rows, "next_cursor": next_cursor}

@@ -138,10 +138,10 @@ def _cancellation(seen: Seen, payment: Payment | None) -> CancellationAnswer:
 
 async def _links(call: Call, seen: Seen, secret: str | None) -> Links:
     """A secret stands in the fragment only: browsers send it to nobody."""
-    base = call.world.public_url
+    root = call.world.public_url
     account = await call.context.doorkeeper.account(seen.reservation.account_id)
-    manage = f"{base}/m/{seen.reservation.id}"
+    manage = f"{root}/m/{seen.reservation.id}"
     return Links(
-        page=f"{base}/b/{account.slug}/{seen.event_type.slug}",
+        page=f"{root}/b/{account.slug}/{seen.event_type.slug}",
         manage=manage if secret is None else f"{manage}#{secret}",
     )

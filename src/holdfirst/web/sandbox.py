@@ -61,7 +61,7 @@ AnyRequest = Request[Any, Any, Any]
 def sandbox_router(company: Sandbox, *, seam_open: bool) -> Router:
     """`seam_open`: whether the server runs with HOLDFIRST_SANDBOX."""
 
-    def only_if_open(_connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
+    def only_if_open(_connection: ASGIConnection[Any, Any, Any, Any], _route: BaseRouteHandler) -> None:
         if not seam_open:
             raise Problem(Refusal(Code.NOT_FOUND, "There is nothing here."))
 
