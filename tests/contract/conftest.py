@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+from collections.abc import AsyncIterator
+
+import pytest
+
+from counter import Counter, open_counter
+from front import Site, open_site
+from holdfirst.store.database import Database
+
+
+@pytest.fixture
+async def counter(database: Database) -> AsyncIterator[Counter]:
+    """The fake provider in every money mode, and short waits."""
+    counter = await open_counter(database)
+    yield counter
+    await counter.site.http.aclose()
+
+
+@pytest.fixture
+async def site(database: Database) -> AsyncIterator[Site]:
+    site = await open_site(database)
+    yield site
+    await site.http.aclose()
