@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from counter import Counter, open_counter
 from front import Site, open_site
+from house import House, open_house
 from holdfirst.store.database import Database
 
 
@@ -21,3 +23,10 @@ async def site(database: Database) -> AsyncIterator[Site]:
     site = await open_site(database)
     yield site
     await site.http.aclose()
+
+
+@pytest.fixture
+async def house(database: Database, tmp_path: Path) -> AsyncIterator[House]:
+    """The server as wiring composes it, with the sandbox's seam open."""
+    async with open_house(database.url, tmp_path) as house:
+        yield house

@@ -51,6 +51,10 @@ async def close(world: World, payment_id: str) -> None:
 
 async def capture(world: World, payment_id: str) -> None:
     """Take the money that a pinned reservation waits for; only then is it confirmed."""
+    if not await world.database.run(pay.is_pinned, payment_id):
+        # Ended meanwhile (a secret key may): what is only authorised is given back, not taken and then returned.
+        await advance(world, payment_id)
+        return
     payment, desk = await at_desk(world, payment_id)
     answer = await asked(desk.provider.capture(ref_of(payment), f"{payment.id}:capture", desk.account))
     truth = await asked(desk.provider.fetch(ref_of(payment), desk.account))
