@@ -77,6 +77,7 @@ def ended(reservation: Reservation, status: Status, how: Ended) -> Reservation:
         processing_until=None,
         cause=None,
         pinned_at=None,
+        released_by=None,
     )
 
 
@@ -144,7 +145,7 @@ def checkout_dead(reservation: Reservation, now: datetime) -> Reservation:
         case (Status.HELD, _):
             return ended(reservation, Status.EXPIRED, Ended(EndedBy.CLOCK, now, EndedCode.HOLD_EXPIRED))
         case (Status.PROCESSING, _) if reservation.cause is Cause.CLOSE:
-            return released(reservation, by=EndedBy.CUSTOMER, now=now)
+            return released(reservation, by=reservation.released_by or EndedBy.CUSTOMER, now=now)
         case _:
             return reservation
 
@@ -164,7 +165,9 @@ def release(reservation: Reservation, now: datetime, *, by: EndedBy, force: bool
             return replace(freed, paid_by=None)
 
 
-def release_after_close(reservation: Reservation, now: datetime, processing_max: timedelta) -> Reservation:
+def release_after_close(
+    reservation: Reservation, now: datetime, processing_max: timedelta, *, by: EndedBy
+) -> Reservation:
     """Asked to release while a closable sale is open: the time is kept until nobody can pay any more."""
     assert status_at(reservation, now) is Status.HELD
     return replace(
@@ -173,6 +176,7 @@ def release_after_close(reservation: Reservation, now: datetime, processing_max:
         cause=Cause.CLOSE,
         at_deadline=AtDeadline.EXPIRE,
         processing_until=now + processing_max,
+        released_by=by,
     )
 
 
@@ -187,6 +191,7 @@ def pin(reservation: Reservation, payment_id: str, now: datetime) -> Reservation
         pinned_at=now,
         paid_by=payment_id,
         ended=None,
+        released_by=None,
     )
 
 
@@ -214,6 +219,7 @@ def firm(
         paid_by=paid_by,
         payment_reference=payment_reference,
         ended=None,
+        released_by=None,
     )
 
 
