@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a reservation ends: who ended it, when, and what of its money."""
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -57,11 +58,23 @@ async def test_a_sale_that_was_paid_is_not_released(counter: Counter) -> None:
 
 
 async def test_a_provider_that_is_slow_to_close(counter: Counter, monkeypatch) -> None:
-    monkeypatch.setattr(release, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(release, "WAIT_SECONDS", 0.1)
+    provider = counter.site.shop.provider
     held = await counter.open("sale")
+    answers, close = asyncio.Event(), provider.close
+
+    async def slow(*arguments: Any) -> Any:
+        await answers.wait()
+        return await close(*arguments)
+
+    monkeypatch.setattr(provider, "close", slow)
     told = await counter.done(held, "release", key=held["client_secret"])
     assert told["status"] == "processing"
     assert told["ended"] is None
+    answers.set()
+    async with asyncio.timeout(3):
+        while (await counter.read(held))["status"] != "released":
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("seen_by", ["reading", "a rival", "a worker", "listing"])

@@ -25,6 +25,7 @@ from holdfirst.reservation.reservation import (
     Reservation,
     Status,
     has_time,
+    lapses_at,
     status_at,
 )
 from holdfirst.refusal import Code, Refusal
@@ -55,14 +56,15 @@ def refusal_of(status: Status) -> Refusal:
 
 
 def expired(reservation: Reservation, now: datetime) -> Reservation | None:
-    """The row as the clock left it at `now`, if the clock ended it and nobody wrote that down yet."""
+    """The row as the clock left it, if it ended it by `now` and nobody wrote that down yet; ended when its time was up."""
     if not has_time(reservation):
         return None
+    at = lapses_at(reservation)
     match status_at(reservation, now):
-        case Status.EXPIRED:
-            return ended(reservation, Status.EXPIRED, Ended(EndedBy.CLOCK, now, EndedCode.HOLD_EXPIRED))
-        case Status.RELEASED:
-            return released(reservation, by=EndedBy.CLOCK, now=now)
+        case Status.EXPIRED if at is not None:
+            return ended(reservation, Status.EXPIRED, Ended(EndedBy.CLOCK, at, EndedCode.HOLD_EXPIRED))
+        case Status.RELEASED if at is not None:
+            return released(reservation, by=EndedBy.CLOCK, now=at)
         case _:
             return None
 
@@ -143,7 +145,8 @@ def checkout_dead(reservation: Reservation, now: datetime) -> Reservation:
         case (Status.HELD, Status.HELD):
             return replace(reservation, at_deadline=AtDeadline.EXPIRE, processing_until=None)
         case (Status.HELD, _):
-            return ended(reservation, Status.EXPIRED, Ended(EndedBy.CLOCK, now, EndedCode.HOLD_EXPIRED))
+            at = min(now, lapses_at(reservation) or now)
+            return ended(reservation, Status.EXPIRED, Ended(EndedBy.CLOCK, at, EndedCode.HOLD_EXPIRED))
         case (Status.PROCESSING, _) if reservation.cause is Cause.CLOSE:
             return released(reservation, by=reservation.released_by or EndedBy.CUSTOMER, now=now)
         case _:
