@@ -129,7 +129,7 @@ async def save(tx: Tx, reservation: Reservation) -> None:
         to_json(reservation.answers),
         to_json(reservation.metadata),
         reservation.sequence,
-        end.by if end else None,
+        end.by if end else reservation.released_by,
         end.at if end else None,
         end.code if end else None,
         to_json(reservation.cancel_arguments) if reservation.cancel_arguments is not None else None,
@@ -316,6 +316,7 @@ def from_row(row: asyncpg.Record) -> Reservation:
         ended=Ended(EndedBy(row["ended_by"]), row["ended_at"], EndedCode(row["ended_code"]))
         if row["ended_at"]
         else None,
+        released_by=EndedBy(row["ended_by"]) if row["ended_by"] and not row["ended_at"] else None,
         cancel_arguments=msgspec.json.decode(row["cancel_arguments"]) if row["cancel_arguments"] else None,
         secret_version=row["secret_version"],
     )

@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from litestar import Response
 
-from holdfirst.effects.confirm import ASK_AT_MOST_EVERY
+from holdfirst.effects.advance import ASK_AT_MOST_EVERY
 from holdfirst.flows.hear import ask_soon
 from holdfirst.payment.payment import Late, Payment
 from holdfirst.refusal import Code
