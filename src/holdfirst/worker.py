@@ -5,6 +5,7 @@ Nothing that is promised rests on a worker being there: a hold is over by the cl
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
@@ -30,6 +31,8 @@ AT_ONCE_MAX = 16
 LEASE = timedelta(seconds=60)
 LOOK_SECONDS_MAX = 5.0
 BEAT_SECONDS = 10.0
+FINISH_SECONDS = 5.0
+"""A process ends within ten seconds, whatever its jobs wait for."""
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -75,7 +78,7 @@ MONEY_KINDS = ("advance", "close", "capture", "void", "refund")
 
 
 class Worker:
-    """Runs jobs until told to stop; then finishes what it has begun (or hands the rest back by their lease)."""
+    """Runs jobs until told to stop; then finishes what it has begun, and hands back what takes too long."""
 
     def __init__(self, world: World, doorbell: Doorbell, kinds: Mapping[str, Kind] = KINDS) -> None:
         self._world = world
@@ -98,9 +101,15 @@ class Worker:
                 await self._until_it_works(self._round)
         finally:
             beating.cancel()
-            if self._running:
-                await asyncio.wait(self._running, timeout=8)
+            await self._finish()
             await self._until_it_works(self._sign_off, tries=1)
+
+    async def _finish(self) -> None:
+        if self._running:
+            _, slow = await asyncio.wait(self._running, timeout=FINISH_SECONDS)
+            for task in slow:
+                task.cancel()
+            await asyncio.gather(*slow, return_exceptions=True)
 
     async def _take_over(self) -> None:
         """Every payment that can still bring money is asked about at once, whoever held its job before."""
@@ -140,6 +149,11 @@ class Worker:
         kind = self._kinds[job.kind]
         try:
             again = await kind.run(self._world, job.subject)
+        except asyncio.CancelledError:
+            # Nobody runs it any more: whoever is next need not wait for its lease.
+            with contextlib.suppress(HoldfirstError, asyncpg.PostgresError):
+                await database.run(jobs.retry, job, timedelta(0), "stopped")
+            raise
         except Exception as error:  # noqa: BLE001  # a poisoned job must not stop the worker
             await self._failed(job, kind, error)
             return
