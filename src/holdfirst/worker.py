@@ -9,6 +9,7 @@ import contextlib
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
+from typing import Concatenate, ParamSpec
 
 import asyncpg
 import msgspec
@@ -20,11 +21,13 @@ from holdfirst.effects.world import World
 from holdfirst.errors import HoldfirstError, ProviderUnavailable
 from holdfirst.flows import expire, wake
 from holdfirst.store import jobs
+from holdfirst.store.database import Tx
 from holdfirst.store.doorbell import Doorbell
 from holdfirst.store.jobs import Job
 
 log = structlog.get_logger(__name__)
 
+P = ParamSpec("P")
 Effect = Callable[[World, str], Awaitable[datetime | None]]
 
 AT_ONCE_MAX = 16
@@ -157,14 +160,10 @@ class Worker:
         except Exception as error:  # noqa: BLE001  # a poisoned job must not stop the worker
             await self._failed(job, kind, error)
             return
-        try:
-            if again is None:
-                await database.run(jobs.finish, job)
-            else:
-                await database.run(jobs.snooze, job, again)
-        except (HoldfirstError, asyncpg.PostgresError) as error:
-            # Not recorded as done: after its lease it runs again, which every effect allows.
-            log.warning("job_not_recorded", kind=job.kind, subject=job.subject, error=type(error).__name__)
+        if again is None:
+            await self._record(job, jobs.finish)
+        else:
+            await self._record(job, jobs.snooze, again)
 
     async def _failed(self, job: Job, kind: Kind, error: Exception) -> None:
         expected = isinstance(error, HoldfirstError)
@@ -182,13 +181,27 @@ class Worker:
             if isinstance(error, ProviderUnavailable)
             else type(error).__name__
         )
-        try:
-            if kind.attempts_max is not None and job.attempts >= kind.attempts_max:
-                await self._world.database.run(jobs.give_up, job, text)
-            else:
-                await self._world.database.run(jobs.retry, job, _backoff(kind, job.attempts), text)
-        except (HoldfirstError, asyncpg.PostgresError):
-            log.warning("job_failure_not_recorded", kind=job.kind, subject=job.subject)
+        if kind.attempts_max is not None and job.attempts >= kind.attempts_max:
+            await self._record(job, jobs.give_up, text)
+        else:
+            await self._record(job, jobs.retry, _backoff(kind, job.attempts), text)
+
+    async def _record(
+        self,
+        job: Job,
+        how: Callable[Concatenate[Tx, Job, P], Awaitable[object]],
+        *told: P.args,
+        **named: P.kwargs,
+    ) -> None:
+        """How a job ended. A database that is away is waited for: else the job would wait for its lease.
+
+        By then somebody else may have the job; its token says so, and nothing is written.
+        """
+
+        async def write() -> None:
+            await self._world.database.run(how, job, *told, **named)
+
+        await self._until_it_works(write)
 
     async def _beat(self) -> None:
         beats = 0
