@@ -113,6 +113,15 @@ class Server:
             return list({parent, *parent.children(recursive=True), *clusters_servers(self.data_dir)})
         return clusters_servers(self.data_dir)
 
+    def postgres(self) -> list[psutil.Process]:
+        """The postmaster, then its children, once it has any."""
+        while True:
+            with suppress(OSError, psutil.NoSuchProcess, ValueError, IndexError):
+                master = postmaster(self.data_dir)
+                if children := master.children():
+                    return [master, *children]
+            time.sleep(0.05)
+
     def kill(self) -> None:
         assert self.running is not None
         self.running.kill()
