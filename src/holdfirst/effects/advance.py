@@ -24,11 +24,7 @@ ASK_AT_MOST_EVERY = timedelta(seconds=1)
 async def advance(world: World, payment_id: str) -> tuple[Reservation, Payment]:
     """Raises `ProviderUnavailable` where the provider does not answer."""
     payment, desk = await at_desk(world, payment_id)
-    truth = await asked(desk.provider.fetch(ref_of(payment), desk.account))
-    if isinstance(truth, Unknown):
-        await world.database.run(pay.note_unanswered, payment_id)
-        raise ProviderUnavailable(truth.reason)
-    return await meet(world, payment_id, truth)
+    return await meet(world, payment_id, await _told(world, payment, desk))
 
 
 async def advance_if_due(world: World, payment_id: str) -> tuple[Reservation, Payment] | None:
@@ -70,22 +66,36 @@ async def capture(world: World, payment_id: str) -> None:
         return
     payment, desk = await at_desk(world, payment_id)
     answer = await asked(desk.provider.capture(ref_of(payment), f"{payment.id}:capture", desk.account))
-    truth = await asked(desk.provider.fetch(ref_of(payment), desk.account))
-    if isinstance(truth, Unknown):
-        await world.database.run(pay.note_unanswered, payment_id)
-        raise ProviderUnavailable(truth.reason)
-    await meet(world, payment_id, truth, capture_refused=isinstance(answer, Refused))
-    if isinstance(answer, Unknown) and truth.phase is Phase.AUTHORIZED:
-        raise ProviderUnavailable(f"capture: {answer.reason}")
+    if isinstance(answer, Refused):
+        await meet(world, payment_id, await _told(world, payment, desk), capture_refused=True)
+    else:
+        await meet(world, payment_id, await _moved(world, payment, desk))
 
 
 async def void(world: World, payment_id: str) -> None:
     """Give an authorisation back. If it turns out to be captured already, the money is refunded instead."""
     payment, desk = await at_desk(world, payment_id)
-    answer = await asked(desk.provider.void(ref_of(payment), f"{payment.id}:void", desk.account))
-    _, payment = await advance(world, payment_id)
-    if payment.can_bring_money:
-        raise ProviderUnavailable(f"void: {getattr(answer, 'reason', 'not done yet')}")
+    await asked(desk.provider.void(ref_of(payment), f"{payment.id}:void", desk.account))
+    await meet(world, payment_id, await _moved(world, payment, desk))
+
+
+async def _moved(world: World, payment: Payment, desk: Desk) -> Truth:
+    """The truth after a call that was to end an authorisation. While that stands there is nothing to decide: to
+    decide all the same would ask for the same call at once, and a provider in trouble would be called without end.
+    """
+    truth = await _told(world, payment, desk)
+    if truth.phase is Phase.AUTHORIZED:
+        await world.database.run(pay.note_unanswered, payment.id)
+        raise ProviderUnavailable("the authorisation still stands")
+    return truth
+
+
+async def _told(world: World, payment: Payment, desk: Desk) -> Truth:
+    truth = await asked(desk.provider.fetch(ref_of(payment), desk.account))
+    if isinstance(truth, Unknown):
+        await world.database.run(pay.note_unanswered, payment.id)
+        raise ProviderUnavailable(truth.reason)
+    return truth
 
 
 async def at_desk(world: World, payment_id: str) -> tuple[Payment, Desk]:
