@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import re
+import secrets
 import subprocess
 import sys
 import time
@@ -19,10 +20,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import uvloop
 
 from ground import CLIENTS, SECONDS
 
 HOSTS = 200
+REQUESTS_MAX = 12_000
 
 
 @contextlib.contextmanager
@@ -116,35 +119,66 @@ def measure(address: str, key: str, slots: Slots, seconds: float = SECONDS) -> f
 
 
 def _client(queue, address: str, key: str, event_types: list[str], first: int, seconds: float) -> None:
-    queue.put(asyncio.run(_load(address, key, event_types, first, seconds)))
+    queue.put(uvloop.run(_load(address, key, event_types, first, seconds)))
+
+
+class _Client(asyncio.Protocol):
+    """One connection: the next request goes out when the answer to the last one has come."""
+
+    def __init__(self, requests: Iterator[bytes], end: float, done: asyncio.Future) -> None:
+        self._requests = requests
+        self._end = end
+        self._done = done
+        self._answer = b""
+        self.count = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        transport.write(next(self._requests))
+
+    def data_received(self, data: bytes) -> None:
+        self._answer += data
+        head = self._answer.find(b"\r\n\r\n")
+        at = self._answer.find(b"content-length: ")
+        if head < 0 or len(self._answer) < head + 4 + int(self._answer[at + 16 : at + 24].split(b"\r", 1)[0]):
+            return
+        if not self._answer.startswith(b"HTTP/1.1 201"):
+            self._done.set_exception(AssertionError(self._answer.decode()))
+            return
+        self._answer = b""
+        self.count += 1
+        if time.perf_counter() < self._end:
+            self._transport.write(next(self._requests))
+        else:
+            self._transport.close()
+            self._done.set_result(None)
 
 
 async def _load(
     address: str, key: str, event_types: list[str], first: int, seconds: float
 ) -> tuple[int, float]:
     host, port = address.removeprefix("http://").split(":")
-    slots, numbers = Slots(event_types), iter(range(first, 1 << 60))
-    end = time.perf_counter() + seconds
+    slots, run = Slots(event_types), secrets.token_hex(4)
 
-    async def one() -> int:
-        reader, writer = await asyncio.open_connection(host, int(port))
-        count = 0
-        while time.perf_counter() < end:
-            body = slots.body(next(numbers))
-            writer.write(
-                f"POST /v1/reservations HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
-                f"content-type: application/json\r\nidempotency-key: {first}-{time.perf_counter_ns()}-{id(reader)}\r\n"
-                f"content-length: {len(body)}\r\n\r\n".encode()
-                + body
-            )
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = int(re.search(rb"content-length: (\d+)", head, re.IGNORECASE)[1])
-            answer = await reader.readexactly(length)
-            assert head.startswith(b"HTTP/1.1 201"), head + answer
-            count += 1
-        writer.close()
-        return count
+    def request(number: int) -> bytes:
+        body = slots.body(number)
+        return (
+            f"POST /v1/reservations HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
+            f"content-type: application/json\r\nidempotency-key: {run}-{number}\r\n"
+            f"content-length: {len(body)}\r\n\r\n".encode()
+            + body
+        )
 
+    # Made before the clock runs: what is measured is the server.
+    requests = iter([request(number) for number in range(first, first + int(REQUESTS_MAX * seconds))])
+    loop = asyncio.get_running_loop()
     began = time.perf_counter()
-    counts = await asyncio.gather(*(one() for _ in range(CLIENTS)))
-    return sum(counts), time.perf_counter() - began
+    clients = []
+    for _ in range(CLIENTS):
+        done = loop.create_future()
+        _, client = await loop.create_connection(
+            lambda done=done: _Client(requests, began + seconds, done), host, int(port)
+        )
+        clients.append((client, done))
+    await asyncio.gather(*(done for _, done in clients))
+    return sum(client.count for client, _ in clients), time.perf_counter() - began
