@@ -7,7 +7,9 @@ Each comparison is a function of text, so that it can be shown to fail.
 import ast
 import json
 import re
+import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +17,8 @@ import pytest
 from holdfirst.cli import app
 from holdfirst.refusal import Code
 from holdfirst.settings import PREFIX, Settings
-from holdfirst.web.problems import MEANINGS
+from holdfirst.web.health import refusals_page
+from holdfirst.web.problems import MEANINGS, type_url
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -74,6 +77,13 @@ def test_the_tree_is_as_the_page_has_it() -> None:
     said = tree_said((DOCS / "architecture.md").read_text())
     assert len(said) == len(set(said)), "something is named twice"
     assert differences(set(said), tree_of(SOURCE)) == []
+
+
+def test_the_import_rule_is_as_the_page_has_it() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(one["layers"] for one in contracts if one["type"] == "layers")
+    block = "\n".join(layers).replace("holdfirst.", "")
+    assert f"```\n{block}\n```" in (DOCS / "architecture.md").read_text()
 
 
 # docs/glossary.md
@@ -150,6 +160,18 @@ def test_every_refusal_has_its_section_and_status() -> None:
     said = refusals_said((DOCS / "refusals.md").read_text())
     assert differences(set(said), {code.value for code in Code}) == []
     assert said == {code.value: meaning.status for code, meaning in MEANINGS.items()}
+
+
+async def test_a_problem_leads_to_its_code() -> None:
+    """What `type` ends with is a heading here, and a row of the page that the server shows."""
+    headings = anchors_of((DOCS / "refusals.md").read_text())
+    call: Any = SimpleNamespace(world=SimpleNamespace(public_url="https://example.org"))
+    page = (await refusals_page(call)).content.decode()
+    for code in Code:
+        address, _, anchor = type_url("https://example.org", code).partition("#")
+        assert address == "https://example.org/docs/refusals"
+        assert anchor in headings
+        assert f'id="{anchor}"' in page
 
 
 # docs/settings.md
