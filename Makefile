@@ -8,7 +8,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test check format openapi bench clean
+.PHONY: help setup setup-dev demo test crash check format openapi bench clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,9 @@ check: setup-dev ## Format, lint, types, imports: no database, seconds
 
 test: check ## Everything: the checks, then all tests on a PostgreSQL of their own
 	$(RUN) pytest -n 2 --dist loadgroup
+
+crash: setup-dev ## Kill servers and databases at random moments, for minutes
+	$(RUN) pytest -n 2 -m slow
 
 openapi: setup-dev ## Write docs/openapi.json from the code
 	$(RUN) holdfirst.web.openapi > docs/openapi.json

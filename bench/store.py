@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 from ground import CLIENTS, SECONDS
 from holdfirst import ids
-from holdfirst.store.claims import Claims
 from holdfirst.store.database import Database
+from holdfirst.store.reservations import key_of, reserve
+from holdfirst.store.together import Together
 
 HOSTS = 400
 START = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(days=1)
@@ -77,13 +78,13 @@ class Slots:
 
 async def measure(database: Database, slots: Slots, seconds: float = SECONDS) -> float:
     """Reservations a second, by as many clients as the floor has."""
-    claims = Claims(database)
+    claims = Together(database, reserve, key_of)
     end = time.perf_counter() + seconds
 
     async def client() -> int:
         count = 0
         while time.perf_counter() < end:
-            taken = await claims.reserve(slots.item())
+            taken = await claims.ask(slots.item())
             assert taken.outcome == "held", taken
             count += 1
         return count

@@ -26,9 +26,9 @@ from holdfirst.reservation.reservation import Reservation
 from holdfirst.settings import Limits
 from holdfirst.store import catalog, jobs, payments, reservations
 from holdfirst.store.catalog import Account
-from holdfirst.store.claims import Claims
 from holdfirst.store.database import Database, Tx
 from holdfirst.store.payments import PaymentAccount
+from holdfirst.store.together import Together
 from holdfirst.worker import KINDS
 
 ALWAYS = {
@@ -52,7 +52,10 @@ class Shop:
 
     def elsewhere(self) -> "Shop":
         """The same practice at another API process: its claims do not go together with ours."""
-        return replace(self, world=msgspec.structs.replace(self.world, claims=Claims(self.database)))
+        return replace(
+            self,
+            world=msgspec.structs.replace(self.world, claims=Together(self.database, reservations.reserve)),
+        )
 
     def slot(self, hour: int = 9, day: int = 7) -> datetime:
         """A start that is `day` days ahead, on the hour (UTC)."""
@@ -144,7 +147,8 @@ async def open_shop(
     provider, mail, ring = FakePayments(), FakeMail(), KeyRing([b"k" * 32])
     world = World(
         database=database,
-        claims=Claims(database),
+        claims=Together(database, reservations.reserve, reservations.key_of),
+        offers=Together(database, catalog.load_offers),
         providers={"fake": provider},
         key_ring=ring,
         limits=limits or Limits(hold_seconds_min=1),

@@ -8,13 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
 from types import FrameType
 
 import structlog
 import uvicorn
 
 from holdfirst import wiring
+from holdfirst.clock import monotonic
 from holdfirst.embedded_postgres import EmbeddedPostgres
 from holdfirst.errors import ConfigurationError, HoldfirstError
 from holdfirst.settings import Settings
@@ -22,8 +25,10 @@ from holdfirst.settings import Settings
 log = structlog.get_logger(__name__)
 
 GRACE_SECONDS = 4
+CHILDREN_SECONDS = 8
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 INHERITED = "HOLDFIRST_INHERITED"
-"""Set by a parent `serve` for its children: `listening socket,life line` as file descriptors."""
+"""Set by a parent `serve` for its children: `listening socket,life line,ready` as file descriptors."""
 
 
 @contextlib.contextmanager
@@ -38,23 +43,26 @@ def database(settings: Settings) -> Iterator[tuple[str, EmbeddedPostgres | None]
 
 def serve(settings: Settings, *, host: str, port: int, workers: int, run_worker: bool) -> None:
     """Until SIGTERM or SIGINT; ends within ten seconds, with no process left."""
-    _end_on_signals()
+    _leave_on_signals()
     if inherited := os.environ.pop(INHERITED, None):
-        listener, life_line = (int(number) for number in inherited.split(","))
+        listener, life_line, ready = (int(number) for number in inherited.split(","))
         _watch(life_line)
-        asyncio.run(
-            _serve(settings, settings.database_url or "", None, socket.socket(fileno=listener), run_worker)
-        )
+        listening = socket.socket(fileno=listener)
+        answers = partial(os.write, ready, b".")
+        _run(_serve(settings, settings.database_url or "", None, listening, run_worker, answers))
         return
     with _listen(host, port) as listening, database(settings) as (url, embedded):
         bound_host, bound_port = listening.getsockname()[:2]
-        named = "localhost" if bound_host in ("0.0.0.0", "::") else bound_host  # noqa: S104  # a comparison
+        if ":" in bound_host:
+            bound_host = f"[{bound_host}]"
+        named = "localhost" if bound_host in ("0.0.0.0", "[::]") else bound_host  # noqa: S104  # a comparison
         settings = settings.model_copy(
             update={"public_url": (settings.public_url or f"http://{named}:{bound_port}").rstrip("/")}
         )
         if embedded is not None:
             asyncio.run(wiring.prepare(url))
-        announce = f"holdfirst listening on http://{bound_host}:{bound_port}"
+        # The contract's line, on stdout.
+        announce = partial(print, f"holdfirst listening on http://{bound_host}:{bound_port}", flush=True)
         if workers > 1:
             _serve_by_children(settings, url, embedded, listening, workers, run_worker, announce)
         else:
@@ -63,7 +71,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int, run_worker:
 
 def work(settings: Settings) -> None:
     """Effects only, until SIGTERM or SIGINT."""
-    _end_on_signals()
+    _leave_on_signals()
     with database(settings) as (url, embedded):
         _run(_work(settings, url, embedded))
 
@@ -83,8 +91,9 @@ async def _serve(
     embedded: EmbeddedPostgres | None,
     listening: socket.socket,
     run_worker: bool,
-    announce: str | None = None,
+    answers: Callable[[], object],
 ) -> None:
+    """`answers` is called once it does."""
     assert settings.public_url is not None
     async with wiring.open_parts(settings, url, settings.public_url) as parts, _kept_running(embedded):
         closing = asyncio.Event()
@@ -99,10 +108,13 @@ async def _serve(
                 backlog=4096,
             )
         )
-        server.closing = closing
         worker = wiring.worker(parts)
+        server.on_exit = [closing.set, worker.stop]
+        for number in SIGNALS:
+            # As uvicorn does while it serves; it raises them again at its end, when nothing is left to do.
+            signal.signal(number, server.handle_exit)
         working = asyncio.create_task(worker.run()) if run_worker else None
-        announcing = asyncio.create_task(_announce(server, announce))
+        announcing = asyncio.create_task(_announce(server, answers))
         try:
             await server.serve(sockets=[listening])
         finally:
@@ -113,27 +125,27 @@ async def _serve(
 
 
 class _Server(uvicorn.Server):
-    """uvicorn waits for open connections before it tells the application anything: streams are told here."""
+    """uvicorn waits for open connections before it tells anybody anything: streams and jobs are told here."""
 
-    closing: asyncio.Event
+    on_exit: Sequence[Callable[[], None]] = ()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.closing.set()
+        for tell in self.on_exit:
+            tell()
         super().handle_exit(sig, frame)
 
 
-async def _announce(server: uvicorn.Server, announce: str | None) -> None:
+async def _announce(server: uvicorn.Server, answers: Callable[[], object]) -> None:
     while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
         await asyncio.sleep(0.01)
-    if announce:
-        print(announce, flush=True)  # noqa: T201  # the contract's line, on stdout
+    answers()
 
 
 async def _work(settings: Settings, url: str, embedded: EmbeddedPostgres | None) -> None:
     public_url = (settings.public_url or "http://127.0.0.1:8000").rstrip("/")
     async with wiring.open_parts(settings, url, public_url) as parts, _kept_running(embedded):
         worker = wiring.worker(parts)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, worker.stop)
         print("holdfirst worker running", flush=True)  # noqa: T201
         await worker.run()
@@ -146,12 +158,7 @@ async def _kept_running(embedded: EmbeddedPostgres | None) -> AsyncIterator[None
     async def watch(server: EmbeddedPostgres) -> None:
         while True:
             await asyncio.sleep(0.5)
-            try:
-                await asyncio.to_thread(server.ensure_running)
-            except HoldfirstError as error:
-                log.error(  # noqa: TRY400  # the message is made for people
-                    "embedded_postgres_down", error=str(error)
-                )
+            await asyncio.to_thread(_keep_running, server)
 
     watching = asyncio.create_task(watch(embedded)) if embedded else None
     try:
@@ -161,6 +168,13 @@ async def _kept_running(embedded: EmbeddedPostgres | None) -> AsyncIterator[None
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
+
+
+def _keep_running(embedded: EmbeddedPostgres) -> None:
+    try:
+        embedded.ensure_running()
+    except HoldfirstError as error:
+        log.error("embedded_postgres_down", error=str(error))  # noqa: TRY400  # the message is made for people
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -177,10 +191,16 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _end_on_signals() -> None:
-    """Uvicorn handles them while it serves, and raises them again at its end: then nothing is left to do."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+def _leave_on_signals() -> None:
+    """While a command starts, a signal ends it where it is; what is open is closed on the way out."""
+
+    def leave(*_: object) -> None:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        sys.exit(0)
+
+    for number in SIGNALS:
+        signal.signal(number, leave)
 
 
 # Several API processes: the parent owns the socket and the database, the children serve.
@@ -193,41 +213,65 @@ def _serve_by_children(  # noqa: PLR0913, PLR0917
     listening: socket.socket,
     workers: int,
     run_worker: bool,
-    announce: str,
+    announce: Callable[[], object],
 ) -> None:
     """A child that dies is replaced; when the parent dies, its end of the life line closes and they all end."""
+    # What would end every child at its start is said once, by the parent.
+    asyncio.run(_try_out(settings, url))
     life_line, held = os.pipe()
+    answering, ready = os.pipe()
+    os.set_blocking(answering, False)
+    inherited = (listening.fileno(), life_line, ready)
     environment = os.environ | {
         "HOLDFIRST_DATABASE_URL": url,
         "HOLDFIRST_PUBLIC_URL": settings.public_url or "",
         "HOLDFIRST_DATA_DIR": str(settings.data_dir.absolute()),
-        INHERITED: f"{listening.fileno()},{life_line}",
+        INHERITED: ",".join(map(str, inherited)),
     }
     command = [sys.executable, "-m", "holdfirst", "serve", *([] if run_worker else ["--no-worker"])]
     stopping = [False]
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, lambda *_: stopping.__setitem__(0, True))
 
     def spawn() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(command, env=environment, pass_fds=(listening.fileno(), life_line))  # noqa: S603
+        return subprocess.Popen(command, env=environment, pass_fds=inherited)  # noqa: S603
 
     children = [spawn() for _ in range(workers)]
-    print(announce, flush=True)  # noqa: T201
+    announced = False
     pause = _Pause()
     while not stopping[0]:
-        pause.wait(0.5)
+        pause.wait(0.5 if announced else 0.02)
+        if not announced and _has_said(answering):
+            announced = True
+            announce()
         if embedded is not None:
-            with contextlib.suppress(HoldfirstError):
-                embedded.ensure_running()
+            _keep_running(embedded)
         children = [child if child.poll() is None else spawn() for child in children]
+    _end_all(children)
+    os.close(held)
+
+
+async def _try_out(settings: Settings, url: str) -> None:
+    async with wiring.open_parts(settings, url, settings.public_url or ""):
+        pass
+
+
+def _has_said(pipe: int) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        return bool(os.read(pipe, 1))
+    return False
+
+
+def _end_all(children: list[subprocess.Popen[bytes]]) -> None:
     for child in children:
         child.terminate()
+    give_up = monotonic() + CHILDREN_SECONDS
     for child in children:
         try:
-            child.wait(8)
+            child.wait(max(0.0, give_up - monotonic()))
         except subprocess.TimeoutExpired:
             child.kill()
-    os.close(held)
+            child.wait()
 
 
 class _Pause:
@@ -246,7 +290,6 @@ class _Pause:
 
 def _watch(life_line: int) -> None:
     """End this process, in good order, when the parent is gone."""
-    import threading  # noqa: PLC0415
 
     def wait_for_end() -> None:
         os.read(life_line, 1)

@@ -18,10 +18,11 @@ from holdfirst.providers.mail_files import MailFiles
 from holdfirst.providers.sandbox import Books, SandboxCompany, SandboxProvider
 from holdfirst.providers.smtp import Smtp
 from holdfirst.settings import Settings
-from holdfirst.store.claims import Claims
+from holdfirst.store import catalog, reservations
 from holdfirst.store.database import Database
 from holdfirst.store.doorbell import Doorbell
 from holdfirst.store.migrations import migrate, pending
+from holdfirst.store.together import Together
 from holdfirst.web.app import build_app
 from holdfirst.web.context import WebContext
 from holdfirst.web.sandbox import sandbox_router
@@ -60,7 +61,8 @@ async def open_parts(settings: Settings, database_url: str, public_url: str) -> 
         stack.callback(ringing.cancel)
         world = World(
             database=database,
-            claims=Claims(database),
+            claims=Together(database, reservations.reserve, reservations.key_of),
+            offers=Together(database, catalog.load_offers),
             providers={sandbox.name: sandbox},
             key_ring=key_ring,
             limits=settings.limits,

@@ -5,9 +5,11 @@ Nothing that is promised rests on a worker being there: a hold is over by the cl
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
+from typing import Concatenate, ParamSpec
 
 import asyncpg
 import msgspec
@@ -19,16 +21,20 @@ from holdfirst.effects.world import World
 from holdfirst.errors import HoldfirstError, ProviderUnavailable
 from holdfirst.flows import expire, wake
 from holdfirst.store import jobs
+from holdfirst.store.database import Tx
 from holdfirst.store.doorbell import Doorbell
 from holdfirst.store.jobs import LOOK_SECONDS_MAX, Job
 
 log = structlog.get_logger(__name__)
 
+P = ParamSpec("P")
 Effect = Callable[[World, str], Awaitable[datetime | None]]
 
 AT_ONCE_MAX = 16
 LEASE = timedelta(seconds=60)
 BEAT_SECONDS = 10.0
+FINISH_SECONDS = 5.0
+"""A process ends within ten seconds, whatever its jobs wait for."""
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -74,7 +80,7 @@ MONEY_KINDS = ("advance", "close", "capture", "void", "refund")
 
 
 class Worker:
-    """Runs jobs until told to stop; then finishes what it has begun (or hands the rest back by their lease)."""
+    """Runs jobs until told to stop; then finishes what it has begun, and hands back what takes too long."""
 
     def __init__(self, world: World, doorbell: Doorbell, kinds: Mapping[str, Kind] = KINDS) -> None:
         self._world = world
@@ -97,9 +103,15 @@ class Worker:
                 await self._until_it_works(self._round)
         finally:
             beating.cancel()
-            if self._running:
-                await asyncio.wait(self._running, timeout=8)
+            await self._finish()
             await self._until_it_works(self._sign_off, tries=1)
+
+    async def _finish(self) -> None:
+        if self._running:
+            _, slow = await asyncio.wait(self._running, timeout=FINISH_SECONDS)
+            for task in slow:
+                task.cancel()
+            await asyncio.gather(*slow, return_exceptions=True)
 
     async def _take_over(self) -> None:
         """Every payment that can still bring money is asked about at once, whoever held its job before."""
@@ -139,17 +151,18 @@ class Worker:
         kind = self._kinds[job.kind]
         try:
             again = await kind.run(self._world, job.subject)
+        except asyncio.CancelledError:
+            # Nobody runs it any more: whoever is next need not wait for its lease.
+            with contextlib.suppress(HoldfirstError, asyncpg.PostgresError):
+                await database.run(jobs.retry, job, timedelta(0), "stopped")
+            raise
         except Exception as error:  # noqa: BLE001  # a poisoned job must not stop the worker
             await self._failed(job, kind, error)
             return
-        try:
-            if again is None:
-                await database.run(jobs.finish, job)
-            else:
-                await database.run(jobs.snooze, job, again)
-        except (HoldfirstError, asyncpg.PostgresError) as error:
-            # Not recorded as done: after its lease it runs again, which every effect allows.
-            log.warning("job_not_recorded", kind=job.kind, subject=job.subject, error=type(error).__name__)
+        if again is None:
+            await self._record(job, jobs.finish)
+        else:
+            await self._record(job, jobs.snooze, again)
 
     async def _failed(self, job: Job, kind: Kind, error: Exception) -> None:
         expected = isinstance(error, HoldfirstError)
@@ -167,13 +180,27 @@ class Worker:
             if isinstance(error, ProviderUnavailable)
             else type(error).__name__
         )
-        try:
-            if kind.attempts_max is not None and job.attempts >= kind.attempts_max:
-                await self._world.database.run(jobs.give_up, job, text)
-            else:
-                await self._world.database.run(jobs.retry, job, _backoff(kind, job.attempts), text)
-        except (HoldfirstError, asyncpg.PostgresError):
-            log.warning("job_failure_not_recorded", kind=job.kind, subject=job.subject)
+        if kind.attempts_max is not None and job.attempts >= kind.attempts_max:
+            await self._record(job, jobs.give_up, text)
+        else:
+            await self._record(job, jobs.retry, _backoff(kind, job.attempts), text)
+
+    async def _record(
+        self,
+        job: Job,
+        how: Callable[Concatenate[Tx, Job, P], Awaitable[object]],
+        *told: P.args,
+        **named: P.kwargs,
+    ) -> None:
+        """How a job ended. A database that is away is waited for: else the job would wait for its lease.
+
+        By then somebody else may have the job; its token says so, and nothing is written.
+        """
+
+        async def write() -> None:
+            await self._world.database.run(how, job, *told, **named)
+
+        await self._until_it_works(write)
 
     async def _beat(self) -> None:
         beats = 0

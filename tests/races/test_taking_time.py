@@ -17,7 +17,7 @@ NO_LOCKS = ("perform pg_advisory_xact_lock(lock)\n    from", "perform lock from"
 # Between looking and taking: where a race has room, it is seen at once.
 SLOWLY = (
     "        -- After this point it must succeed.\n        outcome",
-    "        perform pg_sleep(0.02); outcome",
+    "        perform pg_sleep(0.2); outcome",
 )
 RECHECK = "delete from claim where reservation_id = any(v_due) and live_until <= v_now"
 NO_RECHECK = "delete from claim where reservation_id = any(v_due)"

@@ -3,9 +3,9 @@
 worker: every trigger runs this, and the same question twice has the same answer.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from holdfirst.effects.checkout import reopen
+from holdfirst.effects.opening import reopen
 from holdfirst.effects.world import Desk, World, asked, desk_of, ref_of
 from holdfirst.errors import ProviderUnavailable
 from holdfirst.flows import pay
@@ -17,15 +17,24 @@ from holdfirst.store.database import Tx
 from holdfirst.store.payments import PaymentAccount
 from holdfirst.store.reservations import TimeLost
 
+ASK_AT_MOST_EVERY = timedelta(seconds=1)
+"""However many ask us, a provider is asked about one payment no more often for their sake."""
+
 
 async def advance(world: World, payment_id: str) -> tuple[Reservation, Payment]:
     """Raises `ProviderUnavailable` where the provider does not answer."""
     payment, desk = await at_desk(world, payment_id)
-    truth = await asked(desk.provider.fetch(ref_of(payment), desk.account))
-    if isinstance(truth, Unknown):
-        await world.database.run(pay.note_unanswered, payment_id)
-        raise ProviderUnavailable(truth.reason)
-    return await meet(world, payment_id, truth)
+    return await meet(world, payment_id, await _told(world, payment, desk))
+
+
+async def advance_if_due(world: World, payment_id: str) -> tuple[Reservation, Payment] | None:
+    """For whoever waits for an answer. None: asked a moment ago, or the provider does not answer."""
+    if not await world.database.run(payments.ask_now, payment_id, ASK_AT_MOST_EVERY):
+        return None
+    try:
+        return await advance(world, payment_id)
+    except ProviderUnavailable:
+        return None
 
 
 async def watch(world: World, payment_id: str) -> datetime | None:
@@ -51,24 +60,42 @@ async def close(world: World, payment_id: str) -> None:
 
 async def capture(world: World, payment_id: str) -> None:
     """Take the money that a pinned reservation waits for; only then is it confirmed."""
+    if not await world.database.run(pay.is_pinned, payment_id):
+        # Ended meanwhile (a secret key may): what is only authorised is given back, not taken and then returned.
+        await advance(world, payment_id)
+        return
     payment, desk = await at_desk(world, payment_id)
     answer = await asked(desk.provider.capture(ref_of(payment), f"{payment.id}:capture", desk.account))
-    truth = await asked(desk.provider.fetch(ref_of(payment), desk.account))
-    if isinstance(truth, Unknown):
-        await world.database.run(pay.note_unanswered, payment_id)
-        raise ProviderUnavailable(truth.reason)
-    await meet(world, payment_id, truth, capture_refused=isinstance(answer, Refused))
-    if isinstance(answer, Unknown) and truth.phase is Phase.AUTHORIZED:
-        raise ProviderUnavailable(f"capture: {answer.reason}")
+    if isinstance(answer, Refused):
+        await meet(world, payment_id, await _told(world, payment, desk), capture_refused=True)
+    else:
+        await meet(world, payment_id, await _moved(world, payment, desk))
 
 
 async def void(world: World, payment_id: str) -> None:
     """Give an authorisation back. If it turns out to be captured already, the money is refunded instead."""
     payment, desk = await at_desk(world, payment_id)
-    answer = await asked(desk.provider.void(ref_of(payment), f"{payment.id}:void", desk.account))
-    _, payment = await advance(world, payment_id)
-    if payment.can_bring_money:
-        raise ProviderUnavailable(f"void: {getattr(answer, 'reason', 'not done yet')}")
+    await asked(desk.provider.void(ref_of(payment), f"{payment.id}:void", desk.account))
+    await meet(world, payment_id, await _moved(world, payment, desk))
+
+
+async def _moved(world: World, payment: Payment, desk: Desk) -> Truth:
+    """The truth after a call that was to end an authorisation. While that stands there is nothing to decide: to
+    decide all the same would ask for the same call at once, and a provider in trouble would be called without end.
+    """
+    truth = await _told(world, payment, desk)
+    if truth.phase is Phase.AUTHORIZED:
+        await world.database.run(pay.note_unanswered, payment.id)
+        raise ProviderUnavailable("the authorisation still stands")
+    return truth
+
+
+async def _told(world: World, payment: Payment, desk: Desk) -> Truth:
+    truth = await asked(desk.provider.fetch(ref_of(payment), desk.account))
+    if isinstance(truth, Unknown):
+        await world.database.run(pay.note_unanswered, payment.id)
+        raise ProviderUnavailable(truth.reason)
+    return truth
 
 
 async def at_desk(world: World, payment_id: str) -> tuple[Payment, Desk]:

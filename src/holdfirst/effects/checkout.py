@@ -1,53 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """Open a checkout for a hold. Two transactions, the provider between them; the same key opens the same checkout."""
 
-from holdfirst.effects.world import World, asked, desk_of
+from holdfirst.effects.advance import advance_if_due
+from holdfirst.effects.opening import open_at_provider
+from holdfirst.effects.world import World
 from holdfirst.flows import pay
 from holdfirst.payment.payment import Payment
-from holdfirst.payment.provider import Opened, Refused, Unknown
-from holdfirst.refusal import Code, Refusal
+from holdfirst.refusal import Refusal
 from holdfirst.reservation.reservation import Reservation
-from holdfirst.store import reservations
-from holdfirst.store.database import Tx
 
 
 async def open_checkout(world: World, request: pay.CheckoutRequest) -> tuple[Reservation, Payment] | Refusal:
     """The payment row first, then the provider, then its reference."""
     to_open = await world.database.run(pay.open_payment, request, world.limits)
+    if isinstance(to_open, pay.ToOpen) and await _has_moved(world, to_open.payment):
+        to_open = await world.database.run(pay.open_payment, request, world.limits)
     if isinstance(to_open, Refusal):
         return to_open
-    return await _open(world, to_open)
+    return await open_at_provider(world, to_open)
 
 
-async def reopen(world: World, payment_id: str) -> Payment | None:
-    """For a payment whose answer was lost: send the frozen request again. None: still no answer."""
-    to_open = await world.database.run(pay.load_to_open, payment_id)
-    if isinstance(to_open, Refusal):
-        return None
-    opened = await _open(world, to_open)
-    return None if isinstance(opened, Refusal) else opened[1]
-
-
-async def _open(world: World, to_open: pay.ToOpen) -> tuple[Reservation, Payment] | Refusal:
-    payment = to_open.payment
-    if payment.provider_ref is not None:
-        return await world.database.run(_load, payment)
-    desk = desk_of(world, to_open.payee)
-    match await asked(desk.provider.open_checkout(to_open.spec, desk.account)):
-        case Opened(provider_ref=ref, checkout_url=url):
-            return await world.database.run(pay.record_checkout, payment.id, ref, url)
-        case Refused(reason=reason):
-            await world.database.run(pay.record_no_checkout, payment.id)
-            return Refusal(
-                Code.CHECKOUT_REFUSED, f"The payment provider refused to open a checkout: {reason}"
-            )
-        case Unknown():
-            return Refusal(
-                Code.PROVIDER_UNAVAILABLE, "The payment provider did not answer; ask again.", retry_after=2
-            )
-
-
-async def _load(tx: Tx, payment: Payment) -> tuple[Reservation, Payment]:
-    reservation = await reservations.load(tx, payment.reservation_id)
-    assert reservation is not None
-    return reservation, payment
+async def _has_moved(world: World, payment: Payment) -> bool:
+    """An open checkout may have been declined, left or paid, and nobody has told us yet: nobody is sent there again."""
+    if payment.provider_ref is None:
+        return False
+    now = await advance_if_due(world, payment.id)
+    return now is not None and now[1].status is not payment.status

@@ -2,10 +2,9 @@
 """Confirm, where the provider (or the integrator's back end) has to be heard first. Waits at most ten seconds."""
 
 import asyncio
-from datetime import timedelta
 
 from holdfirst.clock import monotonic
-from holdfirst.effects.advance import advance, close
+from holdfirst.effects.advance import advance_if_due, close
 from holdfirst.effects.world import World
 from holdfirst.errors import ProviderUnavailable
 from holdfirst.flows.confirm import Asks, CloseFirst, ConfirmRequest, confirm
@@ -17,7 +16,6 @@ from holdfirst.store.database import Tx
 
 WAIT_SECONDS = 10
 LOOK_SECONDS = 0.1
-ASK_AT_MOST_EVERY = timedelta(seconds=1)
 
 
 async def confirm_with_provider(
@@ -73,14 +71,10 @@ async def _ask(world: World, reservation_id: str) -> bool | None:
         if not payment.can_bring_money:
             continue
         on_its_way |= payment.status in (PaymentStatus.PROCESSING, PaymentStatus.AUTHORIZED)
-        if payment.provider_ref is None or not await world.database.run(
-            payments.ask_now, payment.id, ASK_AT_MOST_EVERY
-        ):
+        now = await advance_if_due(world, payment.id) if payment.provider_ref is not None else None
+        if now is None:
             continue
-        try:
-            after, moved = await advance(world, payment.id)
-        except ProviderUnavailable:
-            continue
+        after, moved = now
         if after.status is not reservation.status or moved.status is not payment.status:
             return None
     return on_its_way

@@ -31,7 +31,16 @@ async def release_with_provider(
     after = await world.database.run(_load, reservation_id)
     if after.status is Status.CONFIRMED:
         return Refusal(Code.ALREADY_PAID, "It was paid just before; the reservation is confirmed.")
+    if after.status is Status.PROCESSING and force:
+        return await _end(world, reservation_id, by)
     return after
+
+
+async def _end(world: World, reservation_id: str, by: EndedBy) -> Reservation | Refusal:
+    """Whether or not the provider has answered: what is paid all the same is given back."""
+    ended = await world.database.run(release, reservation_id, by=by, force=True, limits=world.limits)
+    assert not isinstance(ended, Closing)
+    return ended
 
 
 async def _close(world: World, payment_id: str) -> None:

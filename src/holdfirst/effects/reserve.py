@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reserve: decide, then claim together with whoever else is claiming just now."""
+"""Reserve: read, decide, claim; the reading and the claiming together with whoever else reserves just now."""
 
 import msgspec
 
 from holdfirst.effects.world import World
+from holdfirst.flows import keyed
 from holdfirst.flows.keyed import Replay, RequestKey
-from holdfirst.flows.reserve import ReserveRequest, held, not_held, want, what_is_left
+from holdfirst.flows.payee import named_payees, payees
+from holdfirst.flows.reserve import ReserveRequest, Wanted, held, not_held, want, what_is_left
 from holdfirst.refusal import Refusal
 from holdfirst.reservation.event_type import EventType
 from holdfirst.reservation.reservation import Reservation
@@ -24,10 +26,12 @@ async def reserve(
     world: World, request: ReserveRequest, key: RequestKey | None = None
 ) -> Made | Replay | Refusal:
     """Held, or why not. One statement writes, the idempotency key included: there is nothing to take back."""
-    wanted = await world.database.single(want, request, world.limits, key)
+    wanted = await _wanted(world, request, key)
     if isinstance(wanted, Refusal):
-        return wanted
-    taken = await world.claims.reserve(wanted.item)
+        # What was held once under this key may be out of the rules by now; a replay is a replay all the same.
+        before = await world.database.run(keyed.answered_before, key) if key is not None else None
+        return before or wanted
+    taken = await world.claims.ask(wanted.item)
     if taken.outcome == "held":
         reservation = held(wanted, taken)
         rings = reservations.slot_announcements(reservation)
@@ -38,3 +42,17 @@ async def reserve(
         return Made(reservation, wanted.offer.event_type)
     answer = not_held(taken)
     return await world.database.single(what_is_left, request, wanted.offer) if answer is None else answer
+
+
+async def _wanted(world: World, request: ReserveRequest, key: RequestKey | None) -> Wanted | Refusal:
+    offer = await world.offers.ask((request.account_id, request.event_type))
+    wanted = want(offer, request, world.limits, key)
+    if isinstance(wanted, Refusal):
+        return wanted
+    payee_by_host: dict[str, str] | Refusal | None = named_payees(wanted.offer)
+    if payee_by_host is None:
+        payee_by_host = await world.database.single(payees, wanted.offer)
+    if isinstance(payee_by_host, Refusal):
+        return payee_by_host
+    wanted.item["payees"] = payee_by_host
+    return wanted

@@ -4,7 +4,7 @@
 import asyncio
 from collections.abc import Awaitable, Mapping
 from email.message import EmailMessage
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -12,10 +12,12 @@ import structlog
 from holdfirst.key_ring import KeyRing
 from holdfirst.payment.payment import Payment
 from holdfirst.payment.provider import Credentials, PaymentProvider, Unknown
+from holdfirst.reservation.event_type import Offer
 from holdfirst.settings import Limits
-from holdfirst.store.claims import Claims
 from holdfirst.store.database import Database
 from holdfirst.store.payments import PaymentAccount
+from holdfirst.store.reservations import Taken
+from holdfirst.store.together import Together
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -34,7 +36,8 @@ class World(msgspec.Struct, frozen=True):
     """Made once, in wiring; passed on."""
 
     database: Database
-    claims: Claims
+    claims: Together[dict[str, Any], Taken]
+    offers: Together[tuple[str, str], Offer | None]
     providers: Mapping[str, PaymentProvider]
     key_ring: KeyRing
     limits: Limits

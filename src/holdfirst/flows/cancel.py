@@ -20,12 +20,12 @@ from holdfirst.store.database import Tx
 
 
 class CancelRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """`refund`: None is the policy's; "policy", "full", "none" or Money by secret key only."""
+    """`refund`: None is the policy's, unasked; "policy", "full", "none" or Money by secret key only."""
 
     reservation_id: str
     by: EndedBy
     reason: str | None = None
-    refund: str | Money = "policy"
+    refund: str | Money | None = None
 
 
 class Allowance(msgspec.Struct, frozen=True):
@@ -80,7 +80,7 @@ async def cancel(tx: Tx, request: CancelRequest) -> Reservation | Refusal:
 
 
 def _arguments(request: CancelRequest) -> dict[str, Any]:
-    refund: Any = request.refund
+    refund: Any = request.refund or "policy"
     return {
         "reason": request.reason,
         "refund": msgspec.to_builtins(refund),
@@ -92,12 +92,9 @@ def _owed(
 ) -> int | Refusal:
     """Minor units to give back."""
     if paid is None:
-        asked = request.refund == "full" or (
-            isinstance(request.refund, Money) and request.refund.amount_minor > 0
-        )
-        if asked and reservation.payment_reference is not None:
-            return Refusal(Code.REFUND_NOT_OURS, "It was paid elsewhere; give it back there.")
-        if asked and isinstance(request.refund, Money):
+        if reservation.payment_reference is not None and request.refund not in (None, "none"):
+            return Refusal(Code.REFUND_NOT_OURS, 'It was paid elsewhere; give it back there, and say "none".')
+        if isinstance(request.refund, Money) and request.refund.amount_minor > 0:
             return Refusal(Code.REFUND_EXCEEDS_PAYMENT, "Nothing was paid.")
         return 0
     match request.refund:

@@ -48,6 +48,14 @@ async def begin(tx: Tx, key: RequestKey) -> Replay | Refusal | None:
             return key_refusal(outcome)
 
 
+async def answered_before(tx: Tx, key: RequestKey) -> Replay | Refusal | None:
+    """What this key was answered with, if it was; a key that was not is left unused."""
+    before = await begin(tx, key)
+    if before is None:
+        await end(tx, key, None, None)
+    return before
+
+
 async def end(tx: Tx, key: RequestKey, http_status: int | None, result: Any) -> None:
     """Keep the answer; `http_status` None: it was a refusal, forget the key."""
     if http_status is None:

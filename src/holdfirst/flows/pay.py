@@ -16,7 +16,7 @@ from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation import lifecycle
 from holdfirst.reservation.event_type import details_missing
 from holdfirst.reservation.reservation import Ended, EndedBy, EndedCode, Reservation, Status, status_at
-from holdfirst.reservation.verdict import Verdict, as_frozen, judge
+from holdfirst.reservation.verdict import Verdict, as_frozen, judge, pinned_by
 from holdfirst.settings import Limits
 from holdfirst.store import catalog, jobs, payments, reservations
 from holdfirst.store.database import Tx
@@ -377,6 +377,15 @@ def _alarm(reservation: Reservation, payment: Payment, now: datetime) -> Payment
     if stuck and payment.needs_human_code is None:
         return replace(payment, needs_human_code="capture_unanswered", needs_human_since=now)
     return payment
+
+
+async def is_pinned(tx: Tx, payment_id: str) -> bool:
+    """Whether its reservation waits for this payment to be captured."""
+    payment = await payments.load(tx, payment_id)
+    assert payment is not None, payment_id
+    reservation = await reservations.load(tx, payment.reservation_id)
+    assert reservation is not None
+    return pinned_by(reservation, payment)
 
 
 async def note_unanswered(tx: Tx, payment_id: str) -> None:

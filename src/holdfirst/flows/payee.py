@@ -7,12 +7,20 @@ from holdfirst.store import payments
 from holdfirst.store.database import Tx
 
 
-async def payees(tx: Tx, offer: Offer) -> dict[str, str] | Refusal:
-    """The payment account by host; empty where nothing is asked for."""
+def named_payees(offer: Offer) -> dict[str, str] | None:
+    """The payment account by host where the event type names it, or nothing is asked for; None: look them up."""
     rules = offer.event_type.rules
-    if rules.priced and rules.payment_account is not None:
+    if not rules.priced:
+        return {}
+    if rules.payment_account is not None:
         # Known to exist: it was looked up when it was named, and cannot be removed while it is named.
         return {host.id: rules.payment_account for host in offer.hosts}
+    return None
+
+
+async def payees(tx: Tx, offer: Offer) -> dict[str, str] | Refusal:
+    """The payment account by host."""
+    rules = offer.event_type.rules
     return await payees_of(tx, offer.event_type.account_id, rules, list(offer.hosts))
 
 

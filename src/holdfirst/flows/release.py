@@ -31,8 +31,8 @@ async def release(
 
     status = status_at(reservation, now)
     sale = next((one for one in attempts if one.can_bring_money and one.mode is Mode.SALE), None)
-    if status is Status.HELD and sale is not None and not force:
-        closing = lifecycle.release_after_close(reservation, now, limits.processing_max)
+    if status is Status.HELD and sale is not None:
+        closing = lifecycle.release_after_close(reservation, now, limits.processing_max, by=by)
         await reservations.save(tx, closing)
         await jobs.enqueue(tx, sale.account_id, "close", sale.id, due=now, lane=sale.id)
         await jobs.enqueue(tx, sale.account_id, "deadline", reservation_id, due=now)

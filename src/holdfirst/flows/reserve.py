@@ -12,13 +12,11 @@ from holdfirst.availability.slots import hosts_offering
 from holdfirst.availability.windows import local_day
 from holdfirst.flows.keyed import Replay, RequestKey, key_refusal
 from holdfirst.flows.list_slots import SlotQuery, host_time, slot_rules, slots_of
-from holdfirst.flows.payee import payees
 from holdfirst.interval import from_ms, to_ms
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.event_type import Host, Offer, answer_problems
 from holdfirst.reservation.reservation import Reservation, Status
 from holdfirst.settings import Limits
-from holdfirst.store import catalog
 from holdfirst.store.database import Tx
 from holdfirst.store.reservations import Taken
 
@@ -47,15 +45,13 @@ class Wanted(msgspec.Struct, frozen=True):
 
     reservation: Reservation
     item: dict[str, Any]
-    payees: Mapping[str, str]
     offer: Offer
 
 
-async def want(
-    tx: Tx, request: ReserveRequest, limits: Limits, key: RequestKey | None = None
+def want(
+    offer: Offer | None, request: ReserveRequest, limits: Limits, key: RequestKey | None
 ) -> Wanted | Refusal:
-    """Load and decide; reads only. The claim has the last word."""
-    offer = await catalog.load_offer(tx, request.account_id, request.event_type)
+    """Decide on what was read. The claim has the last word."""
     if offer is None:
         return Refusal(Code.EVENT_TYPE_NOT_FOUND, "There is no such event type.")
     rules = offer.event_type.rules
@@ -69,20 +65,17 @@ async def want(
             Code.SLOT_NOT_OFFERED,
             "This time is not offered: off the grid, outside the hours, too soon or too late.",
         )
-    payee_by_host = await payees(tx, offer)
-    if isinstance(payee_by_host, Refusal):
-        return payee_by_host
     hold_seconds = request.hold_seconds or min(
         max(rules.hold_seconds, limits.hold_seconds_min), limits.hold_seconds_max
     )
     wanted = _draft(request, offer, hold_seconds)
-    item = _item(request, wanted, offer, hosts, payee_by_host) | {
+    item = _item(request, wanted, offer, hosts) | {
         "address_max": limits.holds_per_address_max,
         "email_max": limits.holds_per_email_max,
     }
     if key is not None:
         item |= {"scope": key.scope, "key": key.key, "fingerprint": key.fingerprint.hex()}
-    return Wanted(wanted, item, payee_by_host, offer)
+    return Wanted(wanted, item, offer)
 
 
 def held(wanted: Wanted, taken: Taken) -> Reservation:
@@ -93,7 +86,7 @@ def held(wanted: Wanted, taken: Taken) -> Reservation:
         hosts=tuple(taken.hosts),
         created_at=taken.created_at,
         held_until=taken.held_until,
-        payment_account_id=wanted.payees.get(taken.hosts[0]),
+        payment_account_id=wanted.item["payees"].get(taken.hosts[0]),
     )
 
 
@@ -184,9 +177,7 @@ def _draft(request: ReserveRequest, offer: Offer, hold_seconds: int) -> Reservat
     )
 
 
-def _item(
-    request: ReserveRequest, wanted: Reservation, offer: Offer, hosts: list[Host], payees: Mapping[str, str]
-) -> dict[str, Any]:
+def _item(request: ReserveRequest, wanted: Reservation, offer: Offer, hosts: list[Host]) -> dict[str, Any]:
     """One item of the claim's call; what it means is told in store/functions.sql."""
     rules = offer.event_type.rules
     locks = []
@@ -213,7 +204,7 @@ def _item(
         "hold_seconds": wanted.hold_seconds,
         "price_minor": wanted.price.amount_minor if wanted.price else None,
         "currency": wanted.price.currency if wanted.price else None,
-        "payees": payees,
+        "payees": {},
         "customer": wanted.customer,
         "guests": wanted.guests,
         "answers": wanted.answers,

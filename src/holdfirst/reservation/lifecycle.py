@@ -26,6 +26,7 @@ from holdfirst.reservation.reservation import (
     Reservation,
     Status,
     has_time,
+    lapses_at,
     status_at,
 )
 
@@ -55,14 +56,15 @@ def refusal_of(status: Status) -> Refusal:
 
 
 def expired(reservation: Reservation, now: datetime) -> Reservation | None:
-    """The row as the clock left it at `now`, if the clock ended it and nobody wrote that down yet."""
+    """The row as the clock left it, if it ended it by `now` and nobody wrote that down yet; ended when its time was up."""
     if not has_time(reservation):
         return None
+    at = lapses_at(reservation)
     match status_at(reservation, now):
-        case Status.EXPIRED:
-            return ended(reservation, Status.EXPIRED, Ended(EndedBy.CLOCK, now, EndedCode.HOLD_EXPIRED))
-        case Status.RELEASED:
-            return released(reservation, by=EndedBy.CLOCK, now=now)
+        case Status.EXPIRED if at is not None:
+            return ended(reservation, Status.EXPIRED, Ended(EndedBy.CLOCK, at, EndedCode.HOLD_EXPIRED))
+        case Status.RELEASED if at is not None:
+            return released(reservation, by=EndedBy.CLOCK, now=at)
         case _:
             return None
 
@@ -77,6 +79,7 @@ def ended(reservation: Reservation, status: Status, how: Ended) -> Reservation:
         processing_until=None,
         cause=None,
         pinned_at=None,
+        released_by=None,
     )
 
 
@@ -142,9 +145,10 @@ def checkout_dead(reservation: Reservation, now: datetime) -> Reservation:
         case (Status.HELD, Status.HELD):
             return replace(reservation, at_deadline=AtDeadline.EXPIRE, processing_until=None)
         case (Status.HELD, _):
-            return ended(reservation, Status.EXPIRED, Ended(EndedBy.CLOCK, now, EndedCode.HOLD_EXPIRED))
+            at = min(now, lapses_at(reservation) or now)
+            return ended(reservation, Status.EXPIRED, Ended(EndedBy.CLOCK, at, EndedCode.HOLD_EXPIRED))
         case (Status.PROCESSING, _) if reservation.cause is Cause.CLOSE:
-            return released(reservation, by=EndedBy.CUSTOMER, now=now)
+            return released(reservation, by=reservation.released_by or EndedBy.CUSTOMER, now=now)
         case _:
             return reservation
 
@@ -164,7 +168,9 @@ def release(reservation: Reservation, now: datetime, *, by: EndedBy, force: bool
             return replace(freed, paid_by=None)
 
 
-def release_after_close(reservation: Reservation, now: datetime, processing_max: timedelta) -> Reservation:
+def release_after_close(
+    reservation: Reservation, now: datetime, processing_max: timedelta, *, by: EndedBy
+) -> Reservation:
     """Asked to release while a closable sale is open: the time is kept until nobody can pay any more."""
     assert status_at(reservation, now) is Status.HELD
     return replace(
@@ -173,6 +179,7 @@ def release_after_close(reservation: Reservation, now: datetime, processing_max:
         cause=Cause.CLOSE,
         at_deadline=AtDeadline.EXPIRE,
         processing_until=now + processing_max,
+        released_by=by,
     )
 
 
@@ -187,6 +194,7 @@ def pin(reservation: Reservation, payment_id: str, now: datetime) -> Reservation
         pinned_at=now,
         paid_by=payment_id,
         ended=None,
+        released_by=None,
     )
 
 
@@ -214,6 +222,7 @@ def firm(
         paid_by=paid_by,
         payment_reference=payment_reference,
         ended=None,
+        released_by=None,
     )
 
 

@@ -93,6 +93,8 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Mapping[str, Any] = {}
     sequence: int = 0
     ended: Ended | None = None
+    released_by: EndedBy | None = None
+    """Who asked for the release that an open sale still keeps waiting."""
     cancel_arguments: Mapping[str, Any] | None = None
     secret_version: int = 1
 

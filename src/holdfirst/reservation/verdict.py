@@ -42,10 +42,10 @@ def judge(
         case Phase.OPEN | Phase.PROCESSING:
             return Verdict.WAIT
         case Phase.VOIDED:
-            return Verdict.UNPIN if _pinned_by(reservation, payment) else Verdict.DEAD
+            return Verdict.UNPIN if pinned_by(reservation, payment) else Verdict.DEAD
         case Phase.FAILED | Phase.CLOSED:
             # Pinned means that it was authorised since: what says dead is an older answer.
-            return Verdict.WAIT if _pinned_by(reservation, payment) else Verdict.DEAD
+            return Verdict.WAIT if pinned_by(reservation, payment) else Verdict.DEAD
         case Phase.AUTHORIZED | Phase.CAPTURED:
             if not as_frozen(payment, truth):
                 return Verdict.GIVE_BACK
@@ -67,7 +67,7 @@ def _judge_money(
 ) -> Verdict:
     captured = truth.phase is Phase.CAPTURED
     if payment.disposition is Disposition.KEEP and reservation.paid_by == payment.id:
-        if not _pinned_by(reservation, payment):
+        if not pinned_by(reservation, payment):
             return Verdict.WAIT
         return Verdict.CONFIRM if captured else Verdict.CAPTURE
     if payment.disposition is not None or _given_back(payment):
@@ -84,7 +84,8 @@ def _judge_money(
             return Verdict.GIVE_BACK
 
 
-def _pinned_by(reservation: Reservation, payment: Payment) -> bool:
+def pinned_by(reservation: Reservation, payment: Payment) -> bool:
+    """Whether the reservation waits for this very payment to be captured."""
     return (
         reservation.status is Status.PROCESSING
         and reservation.cause is Cause.CAPTURE

@@ -344,30 +344,53 @@ async def event_types(
 
 
 async def load_offer(tx: Tx, account_id: str, name: str) -> Offer | None:
-    """An event type, by id or slug, with its hosts in order: one round trip, as each slot list and reserve needs it."""
+    """An event type, by id or slug, with its hosts in order."""
+    [offer] = await load_offers(tx, [(account_id, name)])
+    return offer
+
+
+async def load_offers(tx: Tx, asked: Sequence[tuple[str, str]]) -> list[Offer | None]:
+    """For many (account, id or slug) at once: one round trip, as each slot list and each reserve needs it.
+
+    A slug has no `_`, an id has one; each is looked up by its own index.
+    """
     rows = await tx.rows(
-        """
-        select event_type.id as type_id, event_type.slug as type_slug, rules, event_type.created_at as type_created_at,
-            (select mode = 'live' from account where account.id = $1) as livemode, the_clock() as now,
+        r"""
+        select asked.number, type.account_id as type_account_id, type.id as type_id, type.slug as type_slug, rules, type.created_at as type_created_at,
+            account.mode = 'live' as livemode, the_clock() as now,
             host.id, host.account_id, host.slug, host.name, host.email, host.time_zone, host.schedule,
             host.payment_account_id, host.external_id, host.metadata, host.created_at
-        from event_type
+        from unnest($1::text[], $2::text[]) with ordinality as asked(account_id, name, number)
+        cross join lateral (
+            select * from event_type
+            where event_type.id = case when asked.name like '%\_%' then asked.name else (
+                select one.id from event_type one
+                where one.account_id = asked.account_id and one.slug = asked.name and one.deleted_at is null
+            ) end and event_type.account_id = asked.account_id and event_type.deleted_at is null
+        ) type
+        cross join lateral (select mode from account where account.id = asked.account_id) account
         left join lateral jsonb_array_elements_text(rules -> 'hosts') with ordinality as named(host_id, position)
             on true
-        left join host on host.id = host_id and host.account_id = $1 and host.deleted_at is null
-        where event_type.account_id = $1 and event_type.deleted_at is null
-          and (event_type.id = $2 or event_type.slug = $2)
-        order by position
+        left join lateral (
+            select * from host
+            where host.id = named.host_id and host.account_id = asked.account_id and host.deleted_at is null
+        ) host on true
+        order by asked.number, position
         """,
-        account_id,
-        name,
+        [account_id for account_id, _ in asked],
+        [name for _, name in asked],
     )
-    if not rows:
-        return None
+    by_number: dict[int, list[asyncpg.Record]] = {}
+    for row in rows:
+        by_number.setdefault(row["number"], []).append(row)
+    return [_offer(by_number[number]) if number in by_number else None for number in range(1, len(asked) + 1)]
+
+
+def _offer(rows: list[asyncpg.Record]) -> Offer:
     first = rows[0]
     event_type = EventType(
         id=first["type_id"],
-        account_id=account_id,
+        account_id=first["type_account_id"],
         slug=first["type_slug"],
         rules=msgspec.json.decode(first["rules"], type=EventTypeRules),
         created_at=first["type_created_at"],

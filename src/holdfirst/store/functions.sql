@@ -41,14 +41,15 @@ begin
     v_now := the_clock();
     with over as (
         delete from claim where reservation_id = any(v_due) and live_until <= v_now
-        returning reservation_id, host_id
+        returning reservation_id, host_id, live_until
     ), ended as (
         update reservation
         set status = case status when 'held' then 'expired' else 'released' end,
-            ended_by = 'clock', ended_at = v_now,
+            ended_by = 'clock', ended_at = lapsed.at,
             ended_code = case status when 'held' then 'hold_expired' else 'released' end,
             at_deadline = 'expire', processing_until = null, cause = null
-        where id in (select reservation_id from over)
+        from (select reservation_id, max(live_until) as at from over group by 1) lapsed
+        where id = lapsed.reservation_id
     )
     update host set newest_end = greatest(newest_end, v_now) where id in (select host_id from over);
 end $$;

@@ -65,6 +65,11 @@ async def reserve(tx: Tx, items: Sequence[dict[str, Any]]) -> list[Taken]:
     ]
 
 
+def key_of(item: dict[str, Any]) -> tuple[str, str] | None:
+    """Two items of one call must not have the same idempotency key."""
+    return (item["scope"], item["key"]) if item.get("key") else None
+
+
 async def load(tx: Tx, reservation_id: str) -> Reservation | None:
     """Unlocked: for reads, and to learn which locks to take."""
     row = await tx.row("select * from reservation where id = $1", reservation_id)
@@ -124,7 +129,7 @@ async def save(tx: Tx, reservation: Reservation) -> None:
         to_json(reservation.answers),
         to_json(reservation.metadata),
         reservation.sequence,
-        end.by if end else None,
+        end.by if end else reservation.released_by,
         end.at if end else None,
         end.code if end else None,
         to_json(reservation.cancel_arguments) if reservation.cancel_arguments is not None else None,
@@ -311,6 +316,7 @@ def from_row(row: asyncpg.Record) -> Reservation:
         ended=Ended(EndedBy(row["ended_by"]), row["ended_at"], EndedCode(row["ended_code"]))
         if row["ended_at"]
         else None,
+        released_by=EndedBy(row["ended_by"]) if row["ended_by"] and not row["ended_at"] else None,
         cancel_arguments=msgspec.json.decode(row["cancel_arguments"]) if row["cancel_arguments"] else None,
         secret_version=row["secret_version"],
     )

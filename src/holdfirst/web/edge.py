@@ -102,7 +102,8 @@ def _dressed(
 ) -> list[tuple[bytes, bytes]]:
     """Any origin may read any answer: what protects an answer is its key, and cookies are never used."""
     varies = [value for name, value in headers if name.lower() == b"vary"]
-    kept = [(name, value) for name, value in headers if name.lower() != b"vary"]
+    said_here = {b"vary", *(name for name, _ in SECURITY)}
+    kept = [(name, value) for name, value in headers if name.lower() not in said_here]
     kept += [(b"vary", b", ".join([*varies, b"Origin"])), (b"x-request-id", request_id.encode()), *SECURITY]
     if origin is not None:
         kept += [(b"access-control-allow-origin", origin), (b"access-control-expose-headers", EXPOSED)]

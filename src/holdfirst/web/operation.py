@@ -4,6 +4,7 @@
 The router, the OpenAPI document and the matrix of rights in the tests are all made from these declarations.
 """
 
+import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
@@ -172,7 +173,11 @@ def routed(operation: Operation, context: WebContext) -> HTTPRouteHandler:
         except Problem:
             await incoming.drain()
             raise
-        answer = await operation.endpoint(call)
+        try:
+            answer = await operation.endpoint(call)
+        except asyncio.CancelledError:
+            # Only a server that ends does this to a request, and to one that has waited for long.
+            raise refuse(Code.BUSY, "This server is stopping; ask again.", retry_after=1) from None
         return answer if isinstance(answer, Response) else _response(answer)
 
     serve.__name__ = operation.name or operation.endpoint.__name__

@@ -116,7 +116,7 @@ async def cancel(call: Call) -> Answer:
         raise_faults([("refund.currency", "is not a currency of ISO 4217")])
     reservation_id = await no_other_account(call)
     request = cancelling.CancelRequest(
-        reservation_id=reservation_id, by=_by(call), reason=body.reason, refund=body.refund or "policy"
+        reservation_id=reservation_id, by=_by(call), reason=body.reason, refund=body.refund
     )
 
     async def work(tx: Tx) -> Reservation | Refusal:

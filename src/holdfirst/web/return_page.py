@@ -5,13 +5,11 @@ Anybody may load it, often: it shows no name and no secret, and each load wishes
 at most once a second.
 """
 
-from html import escape
-from string import Template
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from litestar import Response
 
-from holdfirst.effects.confirm import ASK_AT_MOST_EVERY
+from holdfirst.effects.advance import ASK_AT_MOST_EVERY
 from holdfirst.flows.hear import ask_soon
 from holdfirst.payment.payment import Late, Payment
 from holdfirst.refusal import Code
@@ -19,30 +17,11 @@ from holdfirst.reservation.reservation import Reservation, Status, status_at
 from holdfirst.store import payments
 from holdfirst.store.database import Tx
 from holdfirst.web.operation import PUBLIC, Call, Operation
+from holdfirst.web.page import HEADERS, render, template
 from holdfirst.web.reservation_view import no_such_reservation, paying, see
 
 REFRESH_SECONDS = 2
-HEADERS = {
-    "cache-control": "no-store",
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none';"
-    " frame-ancestors 'none'",
-    "x-robots-tag": "noindex, nofollow",
-}
-
-PAGE = Template("""<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex, nofollow">
-<meta name="referrer" content="no-referrer">
-$refresh<title>$title</title>
-<style>
-body { font: 1.1rem/1.5 system-ui, sans-serif; max-width: 34rem; margin: 15vh auto; padding: 0 1.5rem }
-</style>
-<h1>$title</h1>
-<p role="status">$words</p>
-$link</html>
-""")
+PAGE = template("return.html")
 
 
 async def return_page(call: Call) -> Response[str]:
@@ -58,12 +37,7 @@ async def return_page(call: Call) -> Response[str]:
         return Response("", status_code=303, headers={**HEADERS, "location": onward})
     title, words = _words(status, payment)
     waiting = payment is not None and payment.can_bring_money and status in (Status.HELD, Status.PROCESSING)
-    page = PAGE.substitute(
-        title=escape(title),
-        words=escape(words),
-        refresh=f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">\n' if waiting else "",
-        link="" if onward is None else f'<p><a href="{escape(onward)}" rel="noreferrer">Go on</a></p>\n',
-    )
+    page = render(PAGE, title=title, words=words, refresh=REFRESH_SECONDS if waiting else None, onward=onward)
     return Response(page, status_code=200, headers=HEADERS, media_type="text/html")
 
 

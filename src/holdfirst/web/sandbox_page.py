@@ -1,32 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sandbox's hosted page, as HTML: no script, no cookie, nothing from elsewhere."""
 
-import base64
-import hashlib
 from datetime import datetime
-from importlib import resources
-
-from jinja2 import Environment, StrictUndefined
 
 from holdfirst.payment.sandbox import Checkout, State
+from holdfirst.web.page import HEADERS, template
+from holdfirst.web.page import render as rendered
 
-_FOLDER = resources.files("holdfirst.web") / "templates"
-_STYLE = (_FOLDER / "sandbox.css").read_text()
-_PAGE = Environment(autoescape=True, undefined=StrictUndefined).from_string(
-    (_FOLDER / "sandbox.html").read_text()
-)
-_STYLE_DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+__all__ = ["HEADERS", "render"]
 
-HEADERS = {
-    # No form-action: browsers hold it against redirects too, and the way back may lead to another origin.
-    "content-security-policy": (
-        f"default-src 'none'; style-src 'sha256-{_STYLE_DIGEST}'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "cache-control": "no-store",
-    # Whoever knows the address may pay: it is not told to the next page.
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-}
+PAGE = template("sandbox.html")
 
 _ENDED = {
     State.CLOSED: ("Closed", "This checkout was closed. It can no longer be paid."),
@@ -43,8 +26,8 @@ def render(checkout: Checkout) -> str:
     """The page for a checkout as it was seen."""
     assert checkout.seen_at is not None
     title, sentence = _ENDED.get(checkout.state, ("Pay", ""))
-    return _PAGE.render(
-        style=_STYLE,
+    return rendered(
+        PAGE,
         title=title,
         sentence=sentence,
         is_open=checkout.state is State.OPEN,

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reservations that go together in one call: each with an outcome of its own, and none at another's cost."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from holdfirst.effects.reserve import Made, reserve
+from holdfirst.flows.keyed import Replay, RequestKey
+from holdfirst.flows.reserve import ReserveRequest
+from holdfirst.refusal import Code, Refusal
+from holdfirst.reservation.reservation import Reservation
+from holdfirst.store import reservations
+from holdfirst.store.database import Database, Tx
+from holdfirst.store.reservations import Taken
+from holdfirst.store.together import Together
+from shop import CUSTOMER, Shop, open_shop
+
+
+def request_for(shop: Shop, hour: int, **more: Any) -> ReserveRequest:
+    return ReserveRequest(
+        account_id=shop.account_id,
+        event_type=shop.event_type_id,
+        start=shop.slot(hour),
+        customer=CUSTOMER,
+        **more,
+    )
+
+
+async def test_one_call_has_many_outcomes(database: Database) -> None:
+    shop = await open_shop(database)
+    answers = await asyncio.gather(*(shop.reserve(shop.slot(hour)) for hour in (8, 9, 9, 10, 9, 11)))
+    assert [isinstance(one, Reservation) for one in answers] == [True, True, False, True, False, True]
+    assert {one.code for one in answers if isinstance(one, Refusal)} == {Code.SLOT_TAKEN}
+
+
+async def test_calls_are_shared(database: Database) -> None:
+    shop, sizes = await open_shop(database), []
+
+    async def counted(tx: Tx, items: Sequence[dict[str, Any]]) -> list[Taken]:
+        sizes.append(len(items))
+        return await reservations.reserve(tx, items)
+
+    shop.world.claims._ask_all = counted
+    await asyncio.gather(*(shop.reserve(shop.slot(hour)) for hour in range(20)))
+    assert sum(sizes) == 20
+    assert len(sizes) < 10
+
+
+async def test_an_item_that_raises_takes_nobody_with_it(database: Database) -> None:
+    shop = await open_shop(database)
+    ask_all = shop.world.claims._ask_all
+
+    async def poisoned(tx: Tx, items: Sequence[dict[str, Any]]) -> Sequence[Taken]:
+        if any(item["metadata"].get("poison") for item in items):
+            raise ZeroDivisionError
+        return await ask_all(tx, items)
+
+    shop.world.claims._ask_all = poisoned
+    answers = await asyncio.gather(
+        *(shop.reserve(shop.slot(hour), metadata={"poison": hour == 7}) for hour in range(12)),
+        return_exceptions=True,
+    )
+    assert isinstance(answers[7], ZeroDivisionError)
+    assert all(isinstance(one, Reservation) for hour, one in enumerate(answers) if hour != 7)
+
+
+async def test_one_key_is_one_reservation(database: Database) -> None:
+    shop = await open_shop(database)
+    key = RequestKey("scope", "key", b"same")
+    asked = request_for(shop, 9)
+    answers = await asyncio.gather(*(reserve(shop.world, asked, key) for _ in range(20)))
+    made = [one.reservation.id for one in answers if isinstance(one, Made)]
+    assert len(made) == 1
+    assert all(one.result == {"id": made[0]} for one in answers if isinstance(one, Replay))
+    other = await reserve(shop.world, request_for(shop, 10), RequestKey("scope", "key", b"other"))
+    assert isinstance(other, Refusal)
+    assert other.code is Code.IDEMPOTENCY_KEY_REUSED
+
+
+async def test_a_refusal_keeps_no_key(database: Database) -> None:
+    shop = await open_shop(database)
+    key = RequestKey("scope", "key", b"same")
+    await shop.held()
+    assert isinstance(await reserve(shop.world, request_for(shop, 9), key), Refusal)
+    assert isinstance(await reserve(shop.world, request_for(shop, 10), key), Made)
+
+
+async def test_a_replay_is_found_when_the_slot_is_out_of_the_rules(database: Database, clock) -> None:
+    shop = await open_shop(database, rules={"notice_minutes": 60})
+    key = RequestKey("scope", "key", b"same")
+    soon = request_for(shop, 9).start - timedelta(days=6)
+    asked = ReserveRequest(account_id=shop.account_id, event_type=shop.event_type_id, start=soon)
+    made = await reserve(shop.world, asked, key)
+    assert isinstance(made, Made)
+    async with database.statement() as tx:
+        now = await tx.now()
+    await clock.shift(min(timedelta(hours=23), soon - now - timedelta(minutes=30)))
+    again = await reserve(shop.world, asked, key)
+    assert isinstance(again, Replay)
+    assert again.result == {"id": made.reservation.id}
+
+
+async def test_a_slow_call_does_not_hold_up_the_others() -> None:
+    """One call waits for somebody's lock; who comes later goes beside it."""
+    gate = asyncio.Event()
+
+    class Straight:
+        async def single(self, ask_all, items):
+            return await ask_all(None, items)
+
+    async def slow_for_one(_: Tx, items: Sequence[int]) -> list[int]:
+        if 1 in items:
+            await gate.wait()
+        return list(items)
+
+    together: Together[int, int] = Together(Straight(), slow_for_one)
+    stuck = asyncio.create_task(together.ask(1))
+    await asyncio.sleep(0)
+    assert await asyncio.wait_for(together.ask(2), 5) == 2
+    assert not stuck.done()
+    gate.set()
+    assert await stuck == 1
+
+
+@pytest.mark.parametrize("count", [1, 64, 200])
+async def test_answers_keep_their_order(count: int) -> None:
+    class Straight:
+        async def single(self, ask_all, items):
+            await asyncio.sleep(0)
+            return await ask_all(None, items)
+
+    async def doubled(_: Tx, items: Sequence[int]) -> list[int]:
+        return [2 * item for item in items]
+
+    together: Together[int, int] = Together(Straight(), doubled)
+    answers = await asyncio.gather(*(together.ask(number) for number in range(count)))
+    assert answers == [2 * number for number in range(count)]
