@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 SOURCE = ROOT / "src" / "holdfirst"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+# Pages that are linked to and not written yet.
+TO_COME: set[str] = {"docs/performance.md"}
 NOUNS = ("availability", "reservation", "payment", "calendar")
 
 
@@ -241,7 +243,12 @@ def dead_links(page: str, at: Path) -> list[str]:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(path: Path) -> None:
-    assert dead_links(path.read_text(), path) == []
+    dead = [link for link in dead_links(path.read_text(), path) if link.partition("#")[0] not in TO_COME]
+    assert dead == []
+
+
+def test_what_is_to_come_has_not_come() -> None:
+    assert [page for page in TO_COME if (ROOT / page).exists()] == [], "take it out of the table"
 
 
 def unreadable_examples(page: str) -> list[str]:
