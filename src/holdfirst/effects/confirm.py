@@ -10,7 +10,7 @@ from holdfirst.errors import ProviderUnavailable
 from holdfirst.flows.confirm import Asks, CloseFirst, ConfirmRequest, confirm
 from holdfirst.payment.payment import Payment, PaymentStatus
 from holdfirst.refusal import Code, Refusal
-from holdfirst.reservation.reservation import Reservation, Status
+from holdfirst.reservation.reservation import Reservation, Status, status_at
 from holdfirst.store import payments, reservations
 from holdfirst.store.database import Tx
 
@@ -65,8 +65,8 @@ async def _close_all(world: World, payment_ids: list[str]) -> Refusal | None:
 
 async def _ask(world: World, reservation_id: str) -> bool | None:
     """Ask about what could bring money. None: something changed, decide again; else whether money is on its way."""
-    attempts, reservation = await world.database.run(_attempts, reservation_id)
-    on_its_way = reservation.status is Status.PROCESSING
+    attempts, reservation, status = await world.database.run(_attempts, reservation_id)
+    on_its_way = status is Status.PROCESSING
     for payment in attempts:
         if not payment.can_bring_money:
             continue
@@ -80,10 +80,11 @@ async def _ask(world: World, reservation_id: str) -> bool | None:
     return on_its_way
 
 
-async def _attempts(tx: Tx, reservation_id: str) -> tuple[list[Payment], Reservation]:
+async def _attempts(tx: Tx, reservation_id: str) -> tuple[list[Payment], Reservation, Status]:
     reservation = await reservations.load(tx, reservation_id)
     assert reservation is not None
-    return (await payments.of_reservations(tx, [reservation_id]))[reservation_id], reservation
+    attempts = (await payments.of_reservations(tx, [reservation_id]))[reservation_id]
+    return attempts, reservation, status_at(reservation, await tx.now())
 
 
 async def _look(tx: Tx, payment_id: str) -> tuple[Payment, Reservation]:
