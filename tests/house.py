@@ -27,7 +27,9 @@ from holdfirst.worker import KINDS
 URL = "http://holdfirst.test"
 RETURN = {"return_url": "https://shop.example/done"}
 CUSTOMER = {"name": "Anna", "email": "anna@example.org"}
-HOURS = {"weekly": [{"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "00:00", "end": "24:00"}]}
+HOURS = {
+    "weekly": [{"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "00:00", "end": "24:00"}]
+}
 MODES = ["authorize", "sale", "sale_uncloseable"]
 
 

@@ -21,7 +21,11 @@ async def test_two_thousand_at_once(counter: Counter) -> None:
     popular, one = counter.next_start(), await counter.held("sale")
     mine = await counter.held("authorize")
     offer = counter.offers["free"]
-    day = {"start": site.shop.slot(0).isoformat(), "end": site.shop.slot(0, 9).isoformat(), "time_zone": "UTC"}
+    day = {
+        "start": site.shop.slot(0).isoformat(),
+        "end": site.shop.slot(0, 9).isoformat(),
+        "time_zone": "UTC",
+    }
     path = f"/v1/reservations/{one['id']}"
     kinds: dict[str, tuple[Ask, set[int]]] = {
         "read": (lambda: site.get(path), {200}),

@@ -111,7 +111,9 @@ async def test_paid_elsewhere_is_given_back_elsewhere(counter: Counter) -> None:
     held = await counter.held()
     await counter.done(held, "confirm", {"payment_reference": "till 7"})
     for refund in ("full", "policy", EUR_60, {"amount_minor": 0, "currency": "EUR"}):
-        assert code(await counter.verb(held, "cancel", {"refund": refund})) == (422, "refund_not_ours"), refund
+        assert code(await counter.verb(held, "cancel", {"refund": refund})) == (422, "refund_not_ours"), (
+            refund
+        )
     assert (await counter.done(held, "cancel", {"refund": "none"}))["status"] == "cancelled"
     second = await counter.held()
     await counter.done(second, "confirm", {"payment_reference": "till 8"})
@@ -148,7 +150,9 @@ async def test_the_same_cancel_again(
 @pytest.mark.parametrize(
     ("hours_before", "percent"), [(49, 100), (47, 50), (25, 50), (23, 0), (2, 0), (0.5, None)]
 )
-async def test_what_the_policy_gives_back(counter: Counter, clock, hours_before: float, percent: int | None) -> None:
+async def test_what_the_policy_gives_back(
+    counter: Counter, clock, hours_before: float, percent: int | None
+) -> None:
     """Steps: two days before, all of it; a day before, half; an hour before, nothing; then no longer at all."""
     policy = [
         {"until_minutes_before": 60, "refund_percent": 0},

@@ -55,7 +55,10 @@ async def test_every_post_twice(counter: Counter) -> None:
         assert first.status_code < 300, (path, first.text)
         assert "idempotency-replayed" not in first.headers
         again = await counter.call("POST", path, body, headers=AGAIN)
-        assert (again.status_code, again.headers.get("idempotency-replayed")) == (first.status_code, "true"), path
+        assert (again.status_code, again.headers.get("idempotency-replayed")) == (
+            first.status_code,
+            "true",
+        ), path
         assert again.json() | {"server_time": 0} == first.json() | {"server_time": 0}, path
         if body:
             turned = dict(reversed(list(body.items())))
@@ -177,7 +180,14 @@ async def test_a_client_secret_lasts_thirty_days_beyond_the_end(counter: Counter
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE", "PUT"])
 async def test_every_path_without_a_route(counter: Counter, method: str) -> None:
-    for path in ("/v1", "/v1/nothing", "/v1/reservations/x/y/z", "/V1/hosts", "/v2/hosts", "/v1/hosts/a/b/c/d"):
+    for path in (
+        "/v1",
+        "/v1/nothing",
+        "/v1/reservations/x/y/z",
+        "/V1/hosts",
+        "/v2/hosts",
+        "/v1/hosts/a/b/c/d",
+    ):
         assert code(await counter.call(method, path)) == (404, "not_found"), path
         assert code(await counter.site.call(method, path, key=None)) == (404, "not_found"), path
 
@@ -222,7 +232,11 @@ async def test_lists_are_walked_by_their_cursor(counter: Counter) -> None:
 
 async def test_filters_say_what_is_so_now(counter: Counter, clock) -> None:
     confirmed, released = await counter.paid(), await counter.in_state("released")
-    over, closing, held = await counter.held(), await counter.open("sale"), await counter.held(hold_seconds=900)
+    over, closing, held = (
+        await counter.held(),
+        await counter.open("sale"),
+        await counter.held(hold_seconds=900),
+    )
     await clock.shift(timedelta(seconds=601))
 
     async def ids(**query: str) -> list[str]:
@@ -280,7 +294,11 @@ async def test_a_key_of_one_origin(counter: Counter) -> None:
         create_key, counter.site.shop.account_id, "publishable", ["https://shop.example"]
     )
     key = made[0]
-    for origin, status in (("https://shop.example", 201), ("https://SHOP.example", 201), ("https://x.example", 403)):
+    for origin, status in (
+        ("https://shop.example", 201),
+        ("https://SHOP.example", 201),
+        ("https://x.example", 403),
+    ):
         body = {"event_type": counter.offers["free"], "start": counter.next_start()}
         answer = await counter.call("POST", "/v1/reservations", body, key, headers={"origin": origin})
         assert answer.status_code == status, origin

@@ -73,7 +73,11 @@ async def test_a_payment_in_time(house: House, clock, mode: str, answer: str) ->
         await clock.shift(timedelta(hours=2))
         await finish(house, clock)
     told, ledger = await house.read(held), await house.ledger(ref)
-    assert (told["status"], told["payment"]["status"], ledger["state"]) == ("cancelled", "refunded", "refunded")
+    assert (told["status"], told["payment"]["status"], ledger["state"]) == (
+        "cancelled",
+        "refunded",
+        "refunded",
+    )
     conserved(ledger, told)
 
 

@@ -32,7 +32,11 @@ def instants_in(value: Any) -> list[str]:
 
 async def slots(counter: Counter, offer: str = "authorize", hours: int = 48, **more: Any) -> Any:
     start = counter.site.shop.slot(0)
-    query = {"start": start.isoformat(), "end": (start + timedelta(hours=hours)).isoformat(), "time_zone": "UTC"}
+    query = {
+        "start": start.isoformat(),
+        "end": (start + timedelta(hours=hours)).isoformat(),
+        "time_zone": "UTC",
+    }
     path = f"/v1/event-types/{counter.offers[offer]}/slots"
     return await counter.site.get(path, params=query, **more)
 
@@ -102,7 +106,9 @@ async def test_the_shape_of_everything(counter: Counter) -> None:
 )
 async def test_how_long_a_hold_may_last(house: House, key: str, asked: int | None, good: bool) -> None:
     await house.ask("PATCH", "/v1/event-types/free", {"hold_seconds": 600})
-    body = {"event_type": "free", "start": house.start()} | ({"hold_seconds": asked} if asked is not None else {})
+    body = {"event_type": "free", "start": house.start()} | (
+        {"hold_seconds": asked} if asked is not None else {}
+    )
     answer = await house.call("POST", "/v1/reservations", body, key)
     if not good:
         assert fields(answer) == ["hold_seconds"]
@@ -180,7 +186,13 @@ async def test_the_order_of_refusals(counter: Counter) -> None:
     headers = {"content-type": "application/json"}
     start = counter.next_start()
     await counter.held("free", start=start)
-    inactive = {"name": "Off", "slug": "off", "hosts": site.shop.hosts, "duration_minutes": 60, "active": False}
+    inactive = {
+        "name": "Off",
+        "slug": "off",
+        "hosts": site.shop.hosts,
+        "duration_minutes": 60,
+        "active": False,
+    }
     assert (await counter.call("POST", "/v1/event-types", inactive)).status_code == 201
 
     async def said(body: Any, key: str | None = "publishable", **more: Any) -> tuple[int, str]:

@@ -11,9 +11,7 @@ from holdfirst.effects import confirm
 
 HELD = "held free open_authorize open_sale open_uncloseable declined"
 OPEN = "open_authorize open_sale open_uncloseable"
-PROCESSING = (
-    "processing_by_capture processing_by_capture_late processing_by_closing processing_by_release"
-)
+PROCESSING = "processing_by_capture processing_by_capture_late processing_by_closing processing_by_release"
 EXPIRED = "expired expired_unwritten expired_taken free_expired open_authorize_late open_uncloseable_late closing_unanswered"
 CONFIRMED = "confirmed confirmed_late"
 RELEASED = "released release_unanswered"
@@ -186,7 +184,9 @@ async def answered(counter: Counter, held: dict[str, Any], row: Row) -> str | No
     if after["status"] != should:
         return f"is {after['status']} afterwards"
     if status != 200:
-        moved = [name for name in ("start", "sequence", "metadata", "held_until") if after[name] != held[name]]
+        moved = [
+            name for name in ("start", "sequence", "metadata", "held_until") if after[name] != held[name]
+        ]
         return f"changed although refused: {moved}" if moved else None
     return effect_missing(state, verb, held, told)
 

@@ -130,7 +130,9 @@ async def reschedule(call: Call) -> Answer:
     body: Reschedule = call.body
     check_instants(start=body.start)
     reservation_id = await no_other_account(call)
-    request = rescheduling.RescheduleRequest(reservation_id=reservation_id, start=whole_ms(body.start), by=_by(call))
+    request = rescheduling.RescheduleRequest(
+        reservation_id=reservation_id, start=whole_ms(body.start), by=_by(call)
+    )
 
     async def work(tx: Tx) -> Reservation | Refusal:
         return await rescheduling.reschedule(tx, request)
