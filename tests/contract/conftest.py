@@ -6,8 +6,8 @@ import pytest
 
 from counter import Counter, open_counter
 from front import Site, open_site
-from house import House, open_house
 from holdfirst.store.database import Database
+from house import House, open_house
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from counter import Counter
 from front import code
 from house import MODES, RETURN, House, due_now
 
@@ -201,6 +202,21 @@ async def test_the_polling_of_an_open_checkout(house: House, clock) -> None:
         seen.append(await fetched())
     # At 9, 11, 29, 31, 59, 61, 118, 121 and 181 seconds.
     assert seen == [0, 1, 1, 2, 2, 3, 3, 4, 5]
+
+
+async def test_money_that_is_not_what_was_asked_for_goes_back_and_a_human_looks(counter: Counter) -> None:
+    """A genuine notification is not a valid one: the amount must be what was frozen."""
+    held = await counter.open("sale")
+    provider, ref = counter.site.shop.provider, held["payment"]["provider_ref"]
+    provider.pay(ref)
+    provider.checkouts[ref].captured = 5999
+    await counter.work()
+    told = await counter.read(held)
+    assert told["status"] == "held"
+    assert told["payment"]["needs_human"]["code"] == "amount_mismatch"
+    assert told["payment"]["refunded"]["amount_minor"] == 5999
+    [listed] = (await counter.call("GET", "/v1/payments?needs_human=true")).json()["data"]
+    assert listed["id"] == told["payment"]["id"]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

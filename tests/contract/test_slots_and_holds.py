@@ -11,8 +11,8 @@ import pytest
 from counter import RETURN, Counter
 from front import code, fields, open_site
 from holdfirst.effects import confirm
-from house import House
 from holdfirst.settings import Limits
+from house import House
 
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
