@@ -63,7 +63,8 @@ class Counter:
             "customer": CUSTOMER,
             "hold_seconds": 600,
         }
-        return await self.call("POST", "/v1/reservations", body | more, more.pop("key", "secret"))
+        key = more.pop("key", "secret")
+        return await self.call("POST", "/v1/reservations", body | more, key)
 
     async def held(self, offer: str = "authorize", **more: Any) -> dict[str, Any]:
         answer = await self.reserve(offer, **more)

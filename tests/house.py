@@ -84,7 +84,7 @@ class House:
         """Held, with an open checkout; and the provider's reference."""
         held = await self.held(offer, **more)
         told = await self.ask("POST", f"/v1/reservations/{held['id']}/checkout", RETURN)
-        return held | {k: v for k, v in told.items()}, told["payment"]["provider_ref"]
+        return held | told, told["payment"]["provider_ref"]
 
     async def act(self, ref: str, action: str, **more: Any) -> dict[str, Any]:
         told: dict[str, Any] = await self.ask("POST", f"/sandbox/checkouts/{ref}/{action}", more, None)
@@ -146,12 +146,12 @@ class House:
 async def open_house(database_url: str, data_dir: Any, **settings: Any) -> AsyncIterator[House]:
     """`settings`: over the defaults; the test seam is open."""
     chosen = Settings(data_dir=data_dir, sandbox=True, **settings)
-    async with wiring.open_parts(chosen, database_url, URL) as parts:
+    async with wiring.open_parts(chosen, database_url, URL) as composed:
         books = Books(database_url, slow_seconds=0.2)
         transport = _Later()
         async with httpx.AsyncClient(transport=transport, base_url=URL, timeout=30) as http:
             company = SandboxCompany(books, http)
-            parts = msgspec.structs.replace(parts, sandbox=company)
+            parts = msgspec.structs.replace(composed, sandbox=company)
             parts.world.providers["sandbox"]._books._slow_seconds = 0.2
             app = wiring.web_app(parts, asyncio.Event())
             transport.app = app

@@ -28,6 +28,11 @@ def from_ms(instant: int) -> datetime:
     return EPOCH + instant * MILLISECOND
 
 
+def whole_ms(instant: datetime) -> datetime:
+    """As finely as instants are kept: what is beyond the millisecond is cut off."""
+    return from_ms(to_ms(instant))
+
+
 def overlaps(one: Interval, other: Interval) -> bool:
     """Whether two non-empty intervals share an instant; touching ones do not."""
     return one[0] < other[1] and other[0] < one[1]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from counter import Counter
 from front import code
 from house import MODES, RETURN, House, due_now
 
@@ -203,6 +204,21 @@ async def test_the_polling_of_an_open_checkout(house: House, clock) -> None:
     assert seen == [0, 1, 1, 2, 2, 3, 3, 4, 5]
 
 
+async def test_money_that_is_not_what_was_asked_for_goes_back_and_a_human_looks(counter: Counter) -> None:
+    """A genuine notification is not a valid one: the amount must be what was frozen."""
+    held = await counter.open("sale")
+    provider, ref = counter.site.shop.provider, held["payment"]["provider_ref"]
+    provider.pay(ref)
+    provider.checkouts[ref].captured = 5999
+    await counter.work()
+    told = await counter.read(held)
+    assert told["status"] == "held"
+    assert told["payment"]["needs_human"]["code"] == "amount_mismatch"
+    assert told["payment"]["refunded"]["amount_minor"] == 5999
+    [listed] = (await counter.call("GET", "/v1/payments?needs_human=true")).json()["data"]
+    assert listed["id"] == told["payment"]["id"]
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 async def test_faults_are_counted(house: House, operation: str) -> None:
     await house.fault(operation, "500", 2)
@@ -252,3 +268,72 @@ async def test_money_of_a_released_one_is_not_captured(house: House, clock) -> N
     told, ledger = await house.read(held), await house.ledger(ref)
     assert (told["status"], told["payment"]["status"]) == ("released", "voided")
     assert (ledger["state"], ledger["captured"]) == ("voided", 0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_paid_here_after_all(house: House, mode: str) -> None:
+    """The back end says that it was paid elsewhere; the open checkout shows money: nobody is to pay twice."""
+    held, ref = await house.open(mode)
+    await house.pay(ref, mode, notify="never")
+    refused = await house.verb(held, "confirm", {"payment_reference": "till"})
+    assert code(refused) == (409, "already_paid")
+    await house.settle()
+    told = await house.read(held)
+    assert (told["status"], told["payment"]["status"], told["payment_reference"]) == (
+        "confirmed",
+        "captured",
+        None,
+    )
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_paid_elsewhere_and_then_here_as_well(house: House, clock, mode: str) -> None:
+    """Forced through what was closed, or where nothing can be closed: it goes back in full."""
+    held, ref = await house.open(mode)
+    told = await house.ask("POST", f"/v1/reservations/{held['id']}/confirm", {"payment_reference": "till"})
+    assert told["status"] == "confirmed"
+    await house.pay(ref, mode, force=True)
+    await finish(house, clock)
+    told, ledger = await house.read(held), await house.ledger(ref)
+    assert (told["status"], told["payment_reference"]) == ("confirmed", "till")
+    assert ledger["captured"] == ledger["refunded"]
+    assert ledger["authorized"] == ledger["voided"]
+    assert told["payment"]["status"] == ("voided" if mode == "authorize" else "refunded")
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_soon_after_the_deadline_its_checkout_is_closed(house: House, clock, mode: str) -> None:
+    held, ref = await house.open(mode)
+    await clock.shift(timedelta(seconds=901))
+    told = await house.read(held)
+    rival = await house.call(
+        "POST", "/v1/reservations", {"event_type": "free", "start": held["start"]}, "publishable"
+    )
+    if mode == "sale":
+        assert told["status"] == "processing"
+        assert code(rival) == (409, "slot_taken")
+    else:
+        assert (told["status"], rival.status_code) == ("expired", 201)
+    async with house.working():
+        if mode != "sale_uncloseable":
+            told = await house.until(held, lambda one: one["payment"]["status"] == "abandoned", 3)
+            assert (await house.ledger(ref))["state"] == "closed"
+        assert (told["status"], told["payment_open"]) == ("expired", mode == "sale_uncloseable")
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_everything_tells_at_once(house: House, mode: str) -> None:
+    """Notifications, the return page, confirm and a worker, all together: one payment, one confirmation."""
+    async with house.working():
+        held, ref = await house.open(mode)
+        path = f"/v1/reservations/{held['id']}"
+        await asyncio.gather(
+            house.pay(ref, mode, notify="twice"),
+            *[house.call("POST", f"{path}/confirm", key=held["client_secret"]) for _ in range(5)],
+            *[house.call("GET", f"/r/{held['id']}", key=None) for _ in range(5)],
+        )
+        told = await house.until(held, lambda one: one["status"] == "confirmed", 4)
+        ledger = await house.ledger(ref)
+        assert (ledger["captured"], ledger["refunded"], ledger["voided"]) == (6000, 0, 0)
+        assert told["payment"]["late"] is None
+        assert sum(call["operation"] == "capture" for call in ledger["calls"]) == (mode == "authorize")

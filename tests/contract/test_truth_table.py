@@ -15,7 +15,7 @@ PROCESSING = "processing_by_capture processing_by_capture_late processing_by_clo
 EXPIRED = "expired expired_unwritten expired_taken free_expired open_authorize_late open_uncloseable_late closing_unanswered"
 CONFIRMED = "confirmed confirmed_late"
 RELEASED = "released release_unanswered"
-ALL = " ".join((HELD, PROCESSING, CONFIRMED, RELEASED, EXPIRED, "cancelled"))
+ALL = f"{HELD} {PROCESSING} {CONFIRMED} {RELEASED} {EXPIRED} cancelled"
 
 # verb | who | states | status | answer: a code, or the status that the reservation has then
 TABLE = f"""

@@ -102,7 +102,6 @@ async def test_inactive(site) -> None:
         ({"start": 1764_000_000}, "start"),
         ({"start": "0001-01-01T00:00:00+14:00"}, "start"),
         ({"start": "9999-12-31T23:59:59-14:00"}, "start"),
-        ({"start": "2026-12-07T08:00:00.0001Z"}, "start"),
         ({"seats": "1"}, "seats"),
         ({"seats": 1.0}, "seats"),
         ({"seats": True}, "seats"),

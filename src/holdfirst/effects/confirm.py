@@ -8,9 +8,9 @@ from holdfirst.effects.advance import advance_if_due, close
 from holdfirst.effects.world import World
 from holdfirst.errors import ProviderUnavailable
 from holdfirst.flows.confirm import Asks, CloseFirst, ConfirmRequest, confirm
-from holdfirst.payment.payment import Payment, PaymentStatus
+from holdfirst.payment.payment import Mode, Payment, PaymentStatus
 from holdfirst.refusal import Code, Refusal
-from holdfirst.reservation.reservation import Reservation, Status
+from holdfirst.reservation.reservation import Reservation, Status, status_at
 from holdfirst.store import payments, reservations
 from holdfirst.store.database import Tx
 
@@ -23,6 +23,8 @@ async def confirm_with_provider(
 ) -> Reservation | Refusal:
     """`back_end_confirms`: the event type is `confirm_by: secret_key`, so a client secret waits for that."""
     until = monotonic() + WAIT_SECONDS
+    if request.payment_reference is not None and await _paid_unheard(world, request.reservation_id):
+        return _already_paid()
     while True:
         answer = await world.database.run(confirm, request)
         match answer:
@@ -44,6 +46,21 @@ async def confirm_with_provider(
                 return answer
 
 
+async def _paid_unheard(world: World, reservation_id: str) -> bool:
+    """Whether a checkout that cannot be closed turns out to be paid: nobody is to pay twice."""
+    attempts, reservation, _ = await world.database.run(_attempts, reservation_id)
+    for payment in attempts:
+        if payment.can_bring_money and payment.provider_ref and payment.mode is Mode.SALE_UNCLOSEABLE:
+            now = await advance_if_due(world, payment.id)
+            if now is not None and now[0].paid_by == payment.id and reservation.paid_by is None:
+                return True
+    return False
+
+
+def _already_paid() -> Refusal:
+    return Refusal(Code.ALREADY_PAID, "The open checkout turned out to be paid.")
+
+
 async def _close_all(world: World, payment_ids: list[str]) -> Refusal | None:
     """Close what could still bring money; if that shows money, it is paid already."""
     for payment_id in payment_ids:
@@ -57,7 +74,7 @@ async def _close_all(world: World, payment_ids: list[str]) -> Refusal | None:
             )
         payment, reservation = await world.database.run(_look, payment_id)
         if reservation.paid_by is not None or payment.authorized_minor or payment.captured_minor:
-            return Refusal(Code.ALREADY_PAID, "The open checkout turned out to be paid.")
+            return _already_paid()
         if payment.can_bring_money:
             return Refusal(Code.CHECKOUT_OPEN, "The open checkout cannot be closed now.")
     return None
@@ -65,8 +82,8 @@ async def _close_all(world: World, payment_ids: list[str]) -> Refusal | None:
 
 async def _ask(world: World, reservation_id: str) -> bool | None:
     """Ask about what could bring money. None: something changed, decide again; else whether money is on its way."""
-    attempts, reservation = await world.database.run(_attempts, reservation_id)
-    on_its_way = reservation.status is Status.PROCESSING
+    attempts, reservation, status = await world.database.run(_attempts, reservation_id)
+    on_its_way = status is Status.PROCESSING
     for payment in attempts:
         if not payment.can_bring_money:
             continue
@@ -80,10 +97,11 @@ async def _ask(world: World, reservation_id: str) -> bool | None:
     return on_its_way
 
 
-async def _attempts(tx: Tx, reservation_id: str) -> tuple[list[Payment], Reservation]:
+async def _attempts(tx: Tx, reservation_id: str) -> tuple[list[Payment], Reservation, Status]:
     reservation = await reservations.load(tx, reservation_id)
     assert reservation is not None
-    return (await payments.of_reservations(tx, [reservation_id]))[reservation_id], reservation
+    attempts = (await payments.of_reservations(tx, [reservation_id]))[reservation_id]
+    return attempts, reservation, status_at(reservation, await tx.now())
 
 
 async def _look(tx: Tx, payment_id: str) -> tuple[Payment, Reservation]:

@@ -13,6 +13,7 @@ from holdfirst.availability.schedule import Schedule
 from holdfirst.availability.schedule import problems as schedule_problems
 from holdfirst.availability.windows import is_zone
 from holdfirst.flows.slugs import slugs_for
+from holdfirst.interval import whole_ms
 from holdfirst.refusal import Code, Refusal, invalid, invalid_fields
 from holdfirst.reservation.event_type import Host, instant_fault
 from holdfirst.reservation.shape import merged, shaped
@@ -85,7 +86,7 @@ async def put_busy(
         for field, instant in (("start", start), ("end", end))
         if (fault := instant_fault(instant)) is not None
     ]
-    if not problems and start >= end:
+    if not problems and whole_ms(start) >= whole_ms(end):
         problems = [("end", "must be after the start")]
     if not problems and end - start > BUSY_MAX:
         problems = [("end", f"must be at most {BUSY_MAX.days} days after the start")]
@@ -94,7 +95,7 @@ async def put_busy(
     await reservations.lock_hosts(tx, [host_id])
     if await catalog.load_host(tx, account_id, host_id) is None:
         return no_such_host()
-    await catalog.put_busy(tx, account_id, host_id, key, start, end)
+    await catalog.put_busy(tx, account_id, host_id, key, whole_ms(start), whole_ms(end))
     reservations.announce_host(tx, host_id)
     return None
 

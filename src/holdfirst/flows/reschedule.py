@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from holdfirst.availability.slots import hosts_offering
+from holdfirst.availability.slots import day_is_full, hosts_offering, reach
 from holdfirst.flows.list_slots import host_time, slot_rules
 from holdfirst.flows.locked import lock_reservation_with_hosts
 from holdfirst.flows.pay import write_down_expiry
 from holdfirst.flows.reserve import slot_taken
-from holdfirst.interval import to_ms
+from holdfirst.interval import from_ms, to_ms
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation import lifecycle
 from holdfirst.reservation.event_type import EventTypeRules, Offer
@@ -49,7 +49,7 @@ async def reschedule(tx: Tx, request: RescheduleRequest) -> Reservation | Refusa
         and not _within_policy(reservation, rules, now)
     ):
         return Refusal(Code.TOO_LATE_TO_RESCHEDULE, "This reservation can no longer be moved here.")
-    choices = _choices(reservation, offer, request.start, now)
+    choices = await _choices(tx, reservation, offer, request.start, now)
     if not choices:
         return Refusal(Code.SLOT_NOT_OFFERED, "This time is not offered.")
 
@@ -73,7 +73,9 @@ def _within_policy(reservation: Reservation, rules: EventTypeRules, now: datetim
     return now < reservation.start - timedelta(minutes=policy.until_minutes_before)
 
 
-def _choices(reservation: Reservation, offer: Offer, start: datetime, now: datetime) -> list[tuple[str, ...]]:
+async def _choices(
+    tx: Tx, reservation: Reservation, offer: Offer, start: datetime, now: datetime
+) -> list[tuple[str, ...]]:
     """Who could serve the new time: the same hosts first, then (one of several) another one."""
     rules = offer.event_type.rules
     offering = hosts_offering(
@@ -83,11 +85,27 @@ def _choices(reservation: Reservation, offer: Offer, start: datetime, now: datet
         to_ms(start),
         to_ms(now),
     )
+    full = await _full_days(tx, reservation, offer, start, now)
+    offering = tuple(host for host in offering if host not in full)
     if rules.assignment == "all_of":
-        return [offering] if offering else []
+        return [offering] if offering and not full else []
     same: list[tuple[str, ...]] = [(host,) for host in reservation.hosts if host in offering]
     # Who is paid was frozen with the price, so another host serves only where nothing is to be paid to the first.
     others: list[tuple[str, ...]] = (
         [(host,) for host in offering if host not in reservation.hosts] if not reservation.priced else []
     )
     return same + others
+
+
+async def _full_days(
+    tx: Tx, reservation: Reservation, offer: Offer, start: datetime, now: datetime
+) -> set[str]:
+    """The hosts (locked) whose local day has as many starts as it may have, this reservation's own not counted."""
+    rules = slot_rules(offer.event_type.rules)
+    if rules.per_day_max is None:
+        return set()
+    near, far = reach(rules, to_ms(start), to_ms(start) + 1)
+    hosts = [host.id for host in offer.hosts]
+    taken = await catalog.taken_time(tx, hosts, from_ms(near), from_ms(far), reservation.id)
+    times = [host_time(host, offer.event_type.id, taken[host.id]) for host in offer.hosts]
+    return {host.host_id for host in times if day_is_full(rules, host, to_ms(start), to_ms(now))}

@@ -7,8 +7,8 @@ from typing import Any
 from holdfirst.flows import event_types
 from holdfirst.flows.event_types import EventTypeForm
 from holdfirst.flows.keyed import Replay
-from holdfirst.refusal import Code, Refusal
-from holdfirst.reservation.event_type import EventType
+from holdfirst.refusal import Code, Refusal, invalid
+from holdfirst.reservation.event_type import HOLD_SECONDS, EventType
 from holdfirst.store import catalog
 from holdfirst.store.database import Tx
 from holdfirst.web import paging
@@ -20,6 +20,8 @@ from holdfirst.web.requests import Paging
 
 
 async def create_event_type(call: Call) -> Answer:
+    _check_hold_seconds(call, call.body.hold_seconds)
+
     async def work(tx: Tx) -> EventType | Refusal:
         return await event_types.create_event_type(tx, call.who.account_id, call.body)
 
@@ -46,6 +48,7 @@ async def get_event_type(call: Call) -> Answer:
 
 
 async def change_event_type(call: Call) -> Answer:
+    _check_hold_seconds(call, call.body.get("hold_seconds"))
     changed = await call.run(
         event_types.change_event_type, call.who.account_id, call.path["event_type"], call.body
     )
@@ -55,6 +58,13 @@ async def change_event_type(call: Call) -> Answer:
 async def delete_event_type(call: Call) -> Answer:
     await call.run(event_types.delete_event_type, call.who.account_id, call.path["event_type"])
     return Answer(status=204)
+
+
+def _check_hold_seconds(call: Call, asked: object) -> None:
+    """The operator's bounds hold for what an event type asks for; its default is cut to them when it is used."""
+    least, most = call.world.limits.hold_seconds_min, call.world.limits.hold_seconds_max
+    if isinstance(asked, int) and asked != HOLD_SECONDS and not least <= asked <= most:
+        raise Problem(invalid("hold_seconds", f"must lie between {least} and {most}"))
 
 
 async def _load(call: Call, name: str) -> EventType:

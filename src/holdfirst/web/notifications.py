@@ -59,7 +59,7 @@ _heard: Any = partial(
     who=PUBLIC,
     any_query=True,
     endpoint=hear_notification,
-    refusals=(Code.MALFORMED_REQUEST, Code.BODY_TOO_LARGE),
+    refusals=(Code.NOT_FOUND, Code.BODY_TOO_LARGE, Code.BUSY, Code.DATABASE_UNAVAILABLE),
 )
 
 OPERATIONS: list[Operation] = [

@@ -131,7 +131,8 @@ def _operation(operation: Operation, schemas: list[Any]) -> dict[str, Any]:
     success: dict[str, Any] = {"description": "Done."}
     if answer is not None:
         success["content"] = {"application/json": {"schema": answer}}
-    told["responses"] = {str(operation.status): success, **_refusals(operation)}
+    onward = {"303": {"description": "It goes on elsewhere."}} if operation.goes_on else {}
+    told["responses"] = {str(operation.status): success, **onward, **_refusals(operation)}
     return told
 
 
@@ -145,10 +146,10 @@ def _security(operation: Operation) -> list[dict[str, list[str]]]:
 
 
 def _refusals(operation: Operation) -> dict[str, Any]:
-    codes = set(operation.refusals)
+    codes = {*operation.refusals, Code.SECRET_IN_URL, Code.MALFORMED_REQUEST}
     if operation.who:
-        codes |= {Code.UNAUTHENTICATED, Code.FORBIDDEN_FOR_KEY, Code.SECRET_IN_URL, Code.INVALID_REQUEST}
-        codes |= {Code.BUSY, Code.DATABASE_UNAVAILABLE, Code.MALFORMED_REQUEST}
+        codes |= {Code.UNAUTHENTICATED, Code.FORBIDDEN_FOR_KEY, Code.INVALID_REQUEST}
+        codes |= {Code.BUSY, Code.DATABASE_UNAVAILABLE}
     if operation.body is not None:
         codes |= {Code.BODY_TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE, Code.MALFORMED_JSON}
     if operation.method == "POST" and operation.who:

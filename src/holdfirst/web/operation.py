@@ -73,6 +73,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     any_query: bool = False
     answer: Any = None
     status: int = 200
+    goes_on: bool = False
+    """Whether it may answer 303 and lead elsewhere."""
     refusals: tuple[Code, ...] = ()
     missing: Code = Code.NOT_FOUND
     name: str = ""

@@ -16,7 +16,10 @@ from holdfirst.reservation.reservation import Status
 from holdfirst.reservation.text import LINE, Line, LongText, Url, email_fault, size_fault, url_fault
 from holdfirst.web.problems import Problem
 
-Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339 with an offset, in whole milliseconds.")]
+Instant = Annotated[
+    datetime,
+    Meta(tz=True, description="RFC 3339 with an offset; what is finer than a millisecond is cut off."),
+]
 Email = Annotated[str, Meta(min_length=1, max_length=320)]
 Phone = Annotated[str, Meta(min_length=1, max_length=50, pattern=LINE)]
 Locale = Annotated[str, Meta(max_length=35, pattern=r"\A[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*\Z")]
@@ -167,7 +170,7 @@ def check_details(details: Details | Reserve) -> None:
 
 
 def check_instants(**instants: datetime | None) -> None:
-    """Years that calendars agree about, and no finer than we keep."""
+    """Years that calendars agree about."""
     raise_faults([(name, instant_fault(one)) for name, one in instants.items() if one is not None])
 
 

@@ -13,6 +13,7 @@ from holdfirst.flows import reschedule as rescheduling
 from holdfirst.flows.confirm import Asks, ConfirmRequest
 from holdfirst.flows.keyed import Replay
 from holdfirst.flows.pay import CheckoutRequest
+from holdfirst.interval import whole_ms
 from holdfirst.payment.money import Money, currency_exists
 from holdfirst.payment.payment import Payment
 from holdfirst.refusal import Code, Refusal
@@ -129,7 +130,9 @@ async def reschedule(call: Call) -> Answer:
     body: Reschedule = call.body
     check_instants(start=body.start)
     reservation_id = await no_other_account(call)
-    request = rescheduling.RescheduleRequest(reservation_id=reservation_id, start=body.start, by=_by(call))
+    request = rescheduling.RescheduleRequest(
+        reservation_id=reservation_id, start=whole_ms(body.start), by=_by(call)
+    )
 
     async def work(tx: Tx) -> Reservation | Refusal:
         return await rescheduling.reschedule(tx, request)

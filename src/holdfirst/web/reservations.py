@@ -11,6 +11,7 @@ from holdfirst.flows.change import Details as GivenDetails
 from holdfirst.flows.change import set_details
 from holdfirst.flows.keyed import Replay
 from holdfirst.flows.reserve import ReserveRequest
+from holdfirst.interval import whole_ms
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation import lifecycle
 from holdfirst.store import catalog, payments, reservations
@@ -37,7 +38,7 @@ async def reserve_slot(call: Call) -> Answer:
     request = ReserveRequest(
         account_id=call.who.account_id,
         event_type=body.event_type,
-        start=body.start,
+        start=whole_ms(body.start),
         seats=body.seats,
         host_id=body.host,
         customer=customer,

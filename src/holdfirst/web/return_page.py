@@ -99,6 +99,7 @@ OPERATIONS: list[Operation] = [
         endpoint=return_page,
         any_query=True,
         missing=Code.RESERVATION_NOT_FOUND,
-        refusals=(Code.RESERVATION_NOT_FOUND,),
+        goes_on=True,
+        refusals=(Code.RESERVATION_NOT_FOUND, Code.BUSY, Code.DATABASE_UNAVAILABLE),
     ),
 ]

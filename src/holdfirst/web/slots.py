@@ -20,6 +20,7 @@ from holdfirst.availability.windows import is_zone, local_day
 from holdfirst.flows.list_slots import Offered, SlotQuery, list_slots
 from holdfirst.interval import DAY_MS, from_ms
 from holdfirst.refusal import Code
+from holdfirst.reservation.reservation import Reservation, Status
 from holdfirst.web.instants import Instant, z
 from holdfirst.web.operation import READERS, Answer, Call, Operation, unless_refused
 from holdfirst.web.requests import SlotsAsked, check_instants, raise_faults
@@ -54,8 +55,7 @@ async def get_slots(call: Call) -> Answer:
         end=asked.end,
         seats=asked.seats,
         host_id=asked.host,
-        # Whoever shows something else sees what everybody sees.
-        but_reservation=own.id if own is not None and own.account_id == call.who.account_id else None,
+        but_reservation=own.id if own is not None and _is_hold(own, call) else None,
     )
     offered: Offered = unless_refused(
         await call.world.database.single(list_slots, call.who.account_id, call.path["event_type"], query)
@@ -70,6 +70,11 @@ async def get_slots(call: Call) -> Answer:
     if _known(call.incoming.headers.get("if-none-match"), headers["etag"]):
         return Answer(status=304, headers=headers)
     return Answer(body, headers=headers)
+
+
+def _is_hold(own: Reservation, call: Call) -> bool:
+    """Whoever shows something else, or a hold that has become more than that, sees what everybody sees."""
+    return own.status is Status.HELD and own.account_id == call.who.account_id
 
 
 def render(offered: Offered, zone: str) -> bytes:
