@@ -72,11 +72,20 @@ def compose(world: World, letter: Letter, mail: Mail, message_id: str, email: st
     message["Date"] = format_datetime(letter.now)
     message["From"] = sender(world.mail_from)
     local, _, domain = email.rpartition("@")
-    message["To"] = Address(str(reservation.customer.get("name", "")), local, domain)
-    message["Subject"] = subject
+    message["To"] = Address(_in_header(str(reservation.customer.get("name") or "")), local, domain)
+    message["Subject"] = _in_header(subject)
     message["Auto-Submitted"] = "auto-generated"
     message.set_content("\n".join(lines) + "\n")
     return message
+
+
+def _in_header(text: str) -> str:
+    """One line, and no encoded words of its own.
+
+    Python's `email` would decode those (RFC 2047), and a name could then bring line breaks, other recipients and
+    a letter of its own.
+    """
+    return " ".join(text.replace("=?", "= ?").split())
 
 
 def _words(letter: Letter, mail: Mail, when: str, manage: str) -> tuple[str, list[str]]:
