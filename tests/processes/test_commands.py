@@ -9,16 +9,19 @@ import subprocess
 import sys
 import time
 import uuid
+from functools import partial
 
 import asyncpg
 import httpx
 import pytest
 
-from holdfirst import demo
+from holdfirst import cli, demo
 from holdfirst.embedded_postgres import EmbeddedPostgres
+from holdfirst.store import migrations
 from holdfirst.store.checks import CHECKS
 from processes.running import Server, command, environment, open_practice, set_up, until
 
+COMMANDS = cli.app
 KEYS = [base64.urlsafe_b64encode(bytes([number]) * 32).decode() for number in range(3)]
 
 
@@ -69,12 +72,32 @@ def refused(done, *words):
     return True
 
 
+@pytest.fixture
+def typed(monkeypatch, capsys):
+    """The command line in this process: for commands that end before they do anything."""
+
+    def run(*words, **settings):
+        for name, value in settings.items():
+            monkeypatch.setenv(f"HOLDFIRST_{name}", value)
+        monkeypatch.setattr(cli, "set_up_logs", lambda: None)
+        monkeypatch.setattr(cli, "app", partial(COMMANDS, words))
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as end:
+            status = end.code or 0
+        out, err = capsys.readouterr()
+        return subprocess.CompletedProcess(words, status, out, err)
+
+    return run
+
+
 @pytest.mark.parametrize(
     "words",
     [[], *[[one] for one in ["serve", "worker", "migrate", "accounts", "keys", "init", "doctor", "demo"]]],
 )
-def test_help(words):
-    done = command(*words, "--help")
+def test_help(words, typed):
+    done = typed(*words, "--help")
     assert done.returncode == 0
     assert "Usage:" in done.stdout
     assert done.stderr == ""
@@ -82,8 +105,8 @@ def test_help(words):
 
 
 @pytest.mark.parametrize("words", [["frobnicate"], ["serve", "--port", "x"], ["keys", "create"]])
-def test_what_cannot_be_understood_fails(words):
-    done = command(*words)
+def test_what_cannot_be_understood_fails(words, typed):
+    done = typed(*words)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr + done.stdout
 
@@ -105,9 +128,8 @@ def test_what_cannot_be_understood_fails(words):
         ({"DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "The database cannot be used"),
     ],
 )
-def test_settings_that_cannot_work(shared, settings, said):
-    done = command("accounts", "list", "--data-dir", str(shared.server.data_dir), **settings)
-    assert refused(done, said)
+def test_settings_that_cannot_work(shared, typed, settings, said):
+    assert refused(typed("accounts", "list", "--data-dir", str(shared.server.data_dir), **settings), said)
 
 
 def test_a_named_database_that_is_not_there(own_server, place):
@@ -146,6 +168,13 @@ def test_an_older_database_is_not_served_and_a_newer_one_not_put_back(named, pla
     )
     assert command("migrate", **settings).stdout == "nothing to do\n"
     assert command("accounts", "list", **settings).returncode == 0
+
+
+def test_a_server_that_is_too_old_is_refused(named, typed, monkeypatch):
+    monkeypatch.setattr(migrations, "SERVER_VERSION_MIN", 99)
+    assert refused(
+        typed("migrate", DATABASE_URL=named), "PostgreSQL 99 or newer is needed; this server is 18"
+    )
 
 
 def test_keys(shared):
