@@ -4,20 +4,23 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import quote
 
 import cyclopts
 from cyclopts import Parameter
 
 from holdfirst import __version__, server, wiring
 from holdfirst.doctor import examine
-from holdfirst.errors import HoldfirstError
+from holdfirst.errors import DatabaseUnavailable, HoldfirstError
 from holdfirst.flows import accounts as account_flows
 from holdfirst.flows import at_rest, first_offer
 from holdfirst.logs import set_up_logs
 from holdfirst.refusal import Refusal
 from holdfirst.settings import Settings, read_settings
+from holdfirst.web.instants import z
 from holdfirst.wiring import Parts
 
 T = TypeVar("T")
@@ -42,6 +45,9 @@ def main() -> None:
     set_up_logs()
     try:
         app()
+    except DatabaseUnavailable as error:
+        print(f"holdfirst: The database cannot be used: {error}", file=sys.stderr)
+        sys.exit(1)
     except HoldfirstError as error:
         print(f"holdfirst: {error}", file=sys.stderr)
         sys.exit(1)
@@ -159,27 +165,27 @@ def init(
 
 
 async def _init(parts: Parts, name: str, zone: str, price: str, origins: list[str]) -> str:
-    database = parts.world.database
     money = _or_exit(first_offer.parse_price(price))
-    slug = _or_exit(await database.run(first_offer.first_offer, name=name, zone=zone, price=money))
-    secret, _ = _or_exit(await database.run(account_flows.create_key, "test", "secret", []))
-    publishable, _ = _or_exit(await database.run(account_flows.create_key, "test", "publishable", origins))
+    made = await parts.world.database.run(
+        first_offer.first_offer, name=name, zone=zone, price=money, origins=origins
+    )
     url = parts.world.public_url
+    start, end = made.start, made.start + timedelta(days=1)
     return f"""\
-secret key       {secret}
-publishable key  {publishable}
+secret key       {made.secret_key}
+publishable key  {made.publishable_key}
 
 With `holdfirst serve` running:
 
-  # what is free
-  curl '{url}/v1/event-types/{slug}/slots?start=2026-12-07T00:00:00Z&end=2026-12-12T00:00:00Z&time_zone={zone}' \\
-    -H 'Authorization: Bearer {publishable}'
+  # what is free in the day from {start:%A}
+  curl '{url}/v1/event-types/{made.slug}/slots?start={z(start)}&end={z(end)}&time_zone={quote(zone)}' \\
+    -H 'Authorization: Bearer {made.publishable_key}'
 
-  # hold a slot (take a start from the list)
-  curl '{url}/v1/reservations' -H 'Authorization: Bearer {publishable}' -H 'Content-Type: application/json' \\
-    -d '{{"event_type": "{slug}", "start": "2026-12-07T09:00:00Z", "customer": {{"name": "Ada", "email": "ada@example.org"}}}}'
+  # hold the first of them
+  curl '{url}/v1/reservations' -H 'Authorization: Bearer {made.publishable_key}' -H 'Content-Type: application/json' \\
+    -d '{{"event_type": "{made.slug}", "start": "{z(start)}", "customer": {{"name": "Ada", "email": "ada@example.org"}}}}'
 
-  # pay (with the client_secret of that answer), then confirm
+  # with the id and the client_secret of that answer: get a checkout_url, open it, pay; then confirm
   curl '{url}/v1/reservations/res_…/checkout' -H 'Authorization: Bearer hf_cs_…' -H 'Content-Type: application/json' \\
     -d '{{"return_url": "https://example.org/thanks"}}'
   curl -X POST '{url}/v1/reservations/res_…/confirm' -H 'Authorization: Bearer hf_cs_…'"""

@@ -76,13 +76,21 @@ def reservation_of(client_secret: str) -> str | None:
 def open_ring(setting: str | None, data_dir: Path) -> KeyRing:
     """From `HOLDFIRST_SECRET_KEY` (comma separated, newest first), else from a file made in the data directory."""
     if setting is None:
-        path = data_dir / "secret-key"
-        if not path.exists():
-            _write_once(path)
-        setting = path.read_text()
+        setting = _kept(data_dir / "secret-key")
     return KeyRing(
         [_parse(part) for part in setting.replace("\n", ",").split(",") if part.strip()] or [_parse("")]
     )
+
+
+def _kept(path: Path) -> str:
+    try:
+        if not path.exists():
+            _write_once(path)
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"Without HOLDFIRST_SECRET_KEY a key is kept in {path}, which cannot be used: {error}"
+        ) from error
 
 
 def _write_once(path: Path) -> None:

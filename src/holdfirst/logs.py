@@ -3,6 +3,7 @@
 
 import logging
 import sys
+import traceback
 
 import msgspec
 import structlog
@@ -47,3 +48,8 @@ def set_up_logs(level: int = logging.INFO) -> None:
     logging.getLogger("holdfirst").setLevel(level)
     # Its lines would name checkouts, which are bearer links.
     logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def places(error: BaseException) -> list[str]:
+    """Where an error came from, innermost last: for logs, where its words have no place."""
+    return [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)][-8:]

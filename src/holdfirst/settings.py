@@ -78,7 +78,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: obj
         if name != plain:
             try:
                 values[plain.removeprefix(PREFIX).lower()] = Path(value).read_text().strip()
-            except OSError as error:
+            except (OSError, UnicodeDecodeError) as error:
                 raise ConfigurationError(f"{name} names a file that cannot be read: {error}") from error
         else:
             values.setdefault(name.removeprefix(PREFIX).lower(), value)

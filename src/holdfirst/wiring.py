@@ -10,6 +10,7 @@ import httpx
 import msgspec
 from litestar import Litestar
 
+from holdfirst.effects.send_mail import sender
 from holdfirst.effects.world import MailTransport, World
 from holdfirst.errors import ConfigurationError
 from holdfirst.flows import accounts, at_rest
@@ -23,6 +24,7 @@ from holdfirst.store.database import Database
 from holdfirst.store.doorbell import Doorbell
 from holdfirst.store.migrations import migrate, pending
 from holdfirst.store.together import Together
+from holdfirst.web.address import networks
 from holdfirst.web.app import build_app
 from holdfirst.web.context import WebContext
 from holdfirst.web.sandbox import sandbox_router
@@ -41,6 +43,8 @@ class Parts(msgspec.Struct, frozen=True):
 @contextlib.asynccontextmanager
 async def open_parts(settings: Settings, database_url: str, public_url: str) -> AsyncIterator[Parts]:
     """A migrated database, opened; the accounts `test` and `live` exist; everything is closed at the end."""
+    sender(settings.mail_from)
+    networks(settings.trusted_proxies)
     async with contextlib.AsyncExitStack() as stack:
         database = Database(database_url, connections_max=settings.database_connections_max)
         await database.open()
@@ -104,12 +108,12 @@ def _mail(settings: Settings) -> MailTransport:
 
 
 async def _known_ring(settings: Settings, database: Database) -> KeyRing:
-    """A ring with none of the keys that this database was sealed with is the wrong ring: say so before it signs."""
+    """A ring without a key that this database is sealed with is the wrong ring: say so before it signs."""
     ring = open_ring(settings.secret_key, settings.data_dir)
     known = await database.run(at_rest.known_ring, ring.fingerprints)
     if not known:
         raise ConfigurationError(
-            "This database was set up with another HOLDFIRST_SECRET_KEY; without it, credentials cannot be opened"
+            "This database is sealed with another HOLDFIRST_SECRET_KEY; without it, credentials cannot be opened"
             " and customers' links do not work. Set that key (a new one may stand before it, separated by a comma)."
         )
     return ring

@@ -20,6 +20,7 @@ from holdfirst.effects import advance, refund, send_mail
 from holdfirst.effects.world import World
 from holdfirst.errors import HoldfirstError, ProviderUnavailable
 from holdfirst.flows import expire, wake
+from holdfirst.logs import places
 from holdfirst.store import jobs
 from holdfirst.store.database import Tx
 from holdfirst.store.doorbell import Doorbell
@@ -173,7 +174,8 @@ class Worker:
             subject=job.subject,
             attempts=job.attempts,
             error=type(error).__name__,
-            exc_info=None if expected else error,
+            # Where, but not what: an exception's words may quote what a customer typed.
+            where=None if expected else places(error),
         )
         text = (
             f"{type(error).__name__}: {error}"

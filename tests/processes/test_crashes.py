@@ -307,7 +307,7 @@ def test_a_database_that_goes_away_and_comes_back(a_server, place):
             assert httpx.get(server.url + path).status_code == 503, path
         assert time.monotonic() - began < 5
         time.sleep(1)
-        assert server.running.poll() is None and worker.running.poll() is None
+        assert (server.running.poll(), worker.running.poll()) == (None, None)
 
         assert elsewhere.start() == url
         until(lambda: httpx.get(f"{server.url}/readyz").status_code == 200, "readiness", 5)

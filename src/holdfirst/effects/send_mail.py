@@ -2,6 +2,7 @@
 """Tell the customer what became of a reservation. Plain text; the same Message-ID for the same news."""
 
 from datetime import datetime
+from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTPUTF8
@@ -11,6 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from holdfirst.effects.world import World
+from holdfirst.errors import ConfigurationError
 from holdfirst.flows.outcome import Mail
 from holdfirst.payment.payment import Payment
 from holdfirst.reservation.event_type import EventType, Host
@@ -49,6 +51,17 @@ async def _read(tx: Tx, reservation_id: str, payment_id: str | None) -> Letter:
     return Letter(reservation, event_type, host, payment, await tx.now())
 
 
+def sender(mail_from: str) -> Address:
+    """Raises `ConfigurationError` where mail could not be sent under this name."""
+    name, address = parseaddr(mail_from)
+    try:
+        return Address(name, addr_spec=address)
+    except (HeaderParseError, ValueError, IndexError) as error:
+        raise ConfigurationError(
+            "HOLDFIRST_MAIL_FROM must look like: Practice <bookings@example.org>"
+        ) from error
+
+
 def compose(world: World, letter: Letter, mail: Mail, message_id: str, email: str) -> EmailMessage:
     reservation = letter.reservation
     secret = world.key_ring.client_secret(reservation.id, reservation.secret_version)
@@ -57,14 +70,22 @@ def compose(world: World, letter: Letter, mail: Mail, message_id: str, email: st
     message = EmailMessage(policy=SMTPUTF8)
     message["Message-ID"] = f"<{message_id}>"
     message["Date"] = format_datetime(letter.now)
-    name, address = parseaddr(world.mail_from)
-    message["From"] = Address(name, addr_spec=address)
+    message["From"] = sender(world.mail_from)
     local, _, domain = email.rpartition("@")
-    message["To"] = Address(str(reservation.customer.get("name", "")), local, domain)
-    message["Subject"] = subject
+    message["To"] = Address(_in_header(str(reservation.customer.get("name") or "")), local, domain)
+    message["Subject"] = _in_header(subject)
     message["Auto-Submitted"] = "auto-generated"
     message.set_content("\n".join(lines) + "\n")
     return message
+
+
+def _in_header(text: str) -> str:
+    """One line, and no encoded words of its own.
+
+    Python's `email` would decode those (RFC 2047), and a name could then bring line breaks, other recipients and
+    a letter of its own.
+    """
+    return " ".join(text.replace("=?", "= ?").split())
 
 
 def _words(letter: Letter, mail: Mail, when: str, manage: str) -> tuple[str, list[str]]:

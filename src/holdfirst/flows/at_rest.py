@@ -9,9 +9,12 @@ from holdfirst.store.database import Tx
 
 
 async def known_ring(tx: Tx, fingerprints: Sequence[str]) -> bool:
-    """False: this database was sealed with keys that are not in this ring. A new ring's newest key is noted."""
-    known = await catalog.ring_fingerprints(tx)
-    if known and not known & set(fingerprints):
+    """False: something here is sealed with a key that is not in this ring, or all of it was made with others.
+
+    A new ring's newest key is noted.
+    """
+    known, ring = await catalog.ring_fingerprints(tx), set(fingerprints)
+    if (known and not known & ring) or not await payments.sealing_fingerprints(tx) <= ring:
         return False
     await catalog.add_ring_fingerprint(tx, fingerprints[0])
     return True

@@ -15,13 +15,15 @@ class Smtp:
     """One connection a message: mail is rare, and a connection kept is one that breaks."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise _unusable() from error
         if parts.scheme not in PORTS or not parts.hostname:
-            raise ConfigurationError(
-                "HOLDFIRST_SMTP_URL must look like smtp://user:password@host:587 or smtps://host."
-            )
+            raise _unusable()
         self._host = parts.hostname
-        self._port = parts.port or PORTS[parts.scheme]
+        self._port = port or PORTS[parts.scheme]
         self._tls = parts.scheme == "smtps"
         self._user = unquote(parts.username) if parts.username else None
         self._password = unquote(parts.password) if parts.password else None
@@ -39,3 +41,9 @@ class Smtp:
             )
         except (aiosmtplib.SMTPException, OSError) as error:
             raise ProviderUnavailable(f"mail server: {type(error).__name__}") from error
+
+
+def _unusable() -> ConfigurationError:
+    return ConfigurationError(
+        "HOLDFIRST_SMTP_URL must look like smtp://user:password@host:587 or smtps://host."
+    )

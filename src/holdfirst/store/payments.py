@@ -278,6 +278,14 @@ async def payees_of_all_accounts(tx: Tx) -> list[PaymentAccount]:
     return [_payee(row) for row in await tx.rows(_PAYEE.replace("where deleted_at is null", "for update"))]
 
 
+async def sealing_fingerprints(tx: Tx) -> set[str]:
+    """Of the keys that stored credentials are sealed with: see `key_ring.py`."""
+    rows = await tx.rows(
+        "select distinct encode(substring(sealed_credentials from 2 for 4), 'hex') as mark from payment_account"
+    )
+    return {row["mark"] for row in rows}
+
+
 async def insert_payee(tx: Tx, payee: PaymentAccount) -> None:
     await tx.execute(
         """

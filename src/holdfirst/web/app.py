@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The application: every operation routed, every failure answered as a problem, wrapped in the edge."""
 
-import traceback
 from typing import Any
 
 import msgspec
@@ -11,6 +10,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ControllerRouterHandler
 
 from holdfirst.errors import Busy, DatabaseUnavailable, ProviderUnavailable
+from holdfirst.logs import places
 from holdfirst.refusal import Code, Refusal
 from holdfirst.web import (
     event_types,
@@ -106,8 +106,7 @@ def _failed(context: WebContext, error: Exception) -> Response[bytes]:
             return _told(context, Refusal(_code_of(status)), dict(error.headers or {}))
         case _:
             # Where, but not what: an exception's words may quote what a customer typed.
-            where = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-            log.error("request_failed", error=type(error).__name__, where=where[-8:])
+            log.error("request_failed", error=type(error).__name__, where=places(error))
             content = {
                 "type": "about:blank",
                 "title": "A bug of ours",
