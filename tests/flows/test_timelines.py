@@ -179,3 +179,34 @@ async def test_cancel_by_policy_refunds_its_part(database: Database) -> None:
     paid = await shop.payment(payment.id)
     assert (paid.refunded_minor, paid.refund_due_minor, paid.captured_minor) == (3000, 0, 6000)
     await shop.held()
+
+
+@pytest.mark.parametrize("mode", [Mode.AUTHORIZE, Mode.SALE])
+async def test_money_that_is_not_what_was_agreed_pays_for_nothing(database: Database, mode: Mode) -> None:
+    """Captured in part by somebody: refunded, a human told, and the time is free."""
+    shop = await open_shop(database, mode=mode)
+    held = await shop.held()
+    payment = await shop.checkout(held)
+    checkout = shop.provider.checkouts[payment.provider_ref]
+    if mode is Mode.AUTHORIZE:
+        shop.provider.authorize(payment.provider_ref)
+        await advance.advance(shop.world, payment.id)
+    checkout.phase, checkout.captured = Phase.CAPTURED, 100
+    await advance.advance(shop.world, payment.id)
+    await shop.work()
+    paid = await shop.payment(payment.id)
+    assert (paid.captured_minor, paid.refunded_minor, paid.needs_human_code) == (100, 100, "amount_mismatch")
+    assert (await shop.read(held.id)).status is (Status.EXPIRED if mode is Mode.AUTHORIZE else Status.HELD)
+
+
+async def test_a_confirmed_reservation_stands_whatever_the_dashboard_does(database: Database) -> None:
+    shop = await open_shop(database, mode=Mode.SALE)
+    held = await shop.held()
+    payment = await shop.checkout(held)
+    shop.provider.pay(payment.provider_ref)
+    await advance.advance(shop.world, payment.id)
+    shop.provider.checkouts[payment.provider_ref].captured = 7000
+    await advance.advance(shop.world, payment.id)
+    await shop.work()
+    assert (await shop.read(held.id)).status is Status.CONFIRMED
+    assert (await shop.payment(payment.id)).refunded_minor == 0

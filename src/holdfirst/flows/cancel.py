@@ -131,8 +131,8 @@ async def refund_payment(tx: Tx, payment_id: str, amount: Money | None) -> Payme
     return payment
 
 
-async def resolve(tx: Tx, payment_id: str) -> Payment:
-    """A human has seen to it."""
+async def resolve(tx: Tx, payment_id: str, note: str) -> Payment:
+    """A human has seen to it, and says how."""
     unlocked = await payments.load(tx, payment_id)
     assert unlocked is not None
     await reservations.lock(tx, unlocked.reservation_id)
@@ -140,4 +140,5 @@ async def resolve(tx: Tx, payment_id: str) -> Payment:
     assert payment is not None
     payment = msgspec.structs.replace(payment, needs_human_code=None, needs_human_since=None)
     await payments.save(tx, payment)
+    await payments.note_resolution(tx, payment_id, note)
     return payment

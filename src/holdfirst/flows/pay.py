@@ -313,8 +313,14 @@ async def _unpin(tx: Tx, met: Locked, truth: Truth) -> tuple[Reservation, Paymen
 async def _give_back(tx: Tx, met: Locked, truth: Truth) -> tuple[Reservation, Payment]:
     """Money that no slot stands behind: all of it goes back."""
     now = met.now
-    reservation = await write_down_expiry(tx, met.reservation, met.attempts, now)
     payment = met.payment
+    if pinned_by(met.reservation, payment):
+        # Captured, and not what was agreed: it pays for nothing.
+        reservation = lifecycle.unpin(met.reservation, now)
+        await reservations.save(tx, reservation)
+        await became_free(tx, reservation, [], now)
+    else:
+        reservation = await write_down_expiry(tx, met.reservation, met.attempts, now)
     too_late = status_at(reservation, now) in (Status.EXPIRED, Status.RELEASED, Status.CANCELLED)
     if not as_frozen(payment, truth) and payment.needs_human_code is None:
         payment = replace(payment, needs_human_code="amount_mismatch", needs_human_since=now)

@@ -47,8 +47,14 @@ def judge(
             # Pinned means that it was authorised since: what says dead is an older answer.
             return Verdict.WAIT if pinned_by(reservation, payment) else Verdict.DEAD
         case Phase.AUTHORIZED | Phase.CAPTURED:
+            kept = payment.disposition is Disposition.KEEP and reservation.paid_by == payment.id
+            if kept and not pinned_by(reservation, payment):
+                # Confirmed, or cancelled since: what is owed back was decided there.
+                return Verdict.WAIT
             if not as_frozen(payment, truth):
                 return Verdict.GIVE_BACK
+            if kept:
+                return Verdict.CONFIRM if truth.phase is Phase.CAPTURED else Verdict.CAPTURE
             return _judge_money(reservation, payment, truth, now, late_payment)
 
 
@@ -66,10 +72,6 @@ def _judge_money(
     reservation: Reservation, payment: Payment, truth: Truth, now: datetime, late_payment: LatePayment
 ) -> Verdict:
     captured = truth.phase is Phase.CAPTURED
-    if payment.disposition is Disposition.KEEP and reservation.paid_by == payment.id:
-        if not pinned_by(reservation, payment):
-            return Verdict.WAIT
-        return Verdict.CONFIRM if captured else Verdict.CAPTURE
     if payment.disposition is not None or _given_back(payment):
         return Verdict.GIVE_BACK
     match status_at(reservation, now):

@@ -137,6 +137,10 @@ async def save(tx: Tx, payment: Payment) -> None:
     )
 
 
+async def note_resolution(tx: Tx, payment_id: str, note: str) -> None:
+    await tx.execute("update payment set resolution = $2 where id = $1", payment_id, note)
+
+
 async def ask_now(tx: Tx, payment_id: str, least: timedelta) -> bool:
     """Whether this payment's provider may be asked again already; if so, it counts as asked now."""
     tag = await tx.execute(

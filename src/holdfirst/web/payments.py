@@ -58,10 +58,10 @@ async def resolve_payment(call: Call) -> Answer:
     payment = await _load(call)
 
     async def work(tx: Tx) -> Payment | Refusal:
-        return await cancel.resolve(tx, payment.id)
+        return await cancel.resolve(tx, payment.id, call.body_as(Resolve).note)
 
     done: Payment | Replay = await call.once(work, _kept)
-    # The note is prose, and prose may name people: the log says who saw to it, not what they wrote.
+    # The note is prose, and prose may name people: the row keeps it, the log does not.
     log.info("payment_resolved", payment=payment.id, key=call.who.scope)
     return await _answered(call, done)
 

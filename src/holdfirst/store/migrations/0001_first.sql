@@ -194,6 +194,8 @@ create table payment (
     late text check (late in ('retaken', 'voided', 'refunded')),
     needs_human_code text,
     needs_human_since timestamptz,
+    -- What the human who saw to it wrote; for the account alone, never logged.
+    resolution text,
     disputed boolean not null default false,
     asked_at timestamptz,
     closed_at timestamptz,
