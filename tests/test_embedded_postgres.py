@@ -25,6 +25,8 @@ from holdfirst.embedded_postgres import EmbeddedPostgres
 from holdfirst.errors import EmbeddedPostgresError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+# Named for this process: other workers of the test run have servers too.
+OURS = f"holdfirst-test-{os.getpid()}-"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 COMMAND = """
@@ -32,6 +34,7 @@ import sys
 from pathlib import Path
 from holdfirst import postgres_installation
 from holdfirst.embedded_postgres import EmbeddedPostgres
+
 data_dir, system_dir = sys.argv[1:]
 if system_dir:
     postgres_installation._in_namespace = lambda: ("false",)
@@ -102,7 +105,7 @@ def nothing_is_left_behind():
 @pytest.fixture
 def place():
     """A directory that every account can enter, unlike pytest's own."""
-    with tempfile.TemporaryDirectory(prefix="holdfirst-test-", dir="/tmp") as path:
+    with tempfile.TemporaryDirectory(prefix=OURS, dir="/tmp") as path:
         Path(path).chmod(0o755)
         yield Path(path)
 
@@ -110,7 +113,7 @@ def place():
 @pytest.fixture(scope="session")
 def open_libraries():
     """What the commands import, where every account can read it."""
-    with tempfile.TemporaryDirectory(prefix="holdfirst-test-", dir="/tmp") as path:
+    with tempfile.TemporaryDirectory(prefix=OURS, dir="/tmp") as path:
         Path(path).chmod(0o755)
         copy_libraries(Path(path))
         yield path
@@ -134,7 +137,7 @@ def system_dir():
         pwd.getpwnam("holdfirst")
     except KeyError:
         missing = True
-    with tempfile.TemporaryDirectory(prefix="holdfirst-test-", dir="/tmp") as path:
+    with tempfile.TemporaryDirectory(prefix=OURS, dir="/tmp") as path:
         Path(path).chmod(0o755)
         yield path
     if missing:
@@ -199,7 +202,7 @@ def servers(cluster: Path | None = None):
         with suppress(OSError):
             cwd = str((entry / "cwd").readlink()).removesuffix(" (deleted)")
             if "postgres" in str((entry / "exe").readlink()) and (
-                cwd == str(cluster) if cluster else "/holdfirst-test-" in cwd
+                cwd == str(cluster) if cluster else f"/{OURS}" in cwd
             ):
                 yield int(entry.name)
 

@@ -116,12 +116,17 @@ async def _serve(
         working = asyncio.create_task(worker.run()) if run_worker else None
         announcing = asyncio.create_task(_announce(server, answers))
         try:
-            await server.serve(sockets=[listening])
+            if not _leaving.is_set():
+                await server.serve(sockets=[listening])
         finally:
             announcing.cancel()
             worker.stop()
             if working is not None:
                 await working
+
+
+_leaving = threading.Event()
+"""A signal came while this command was starting."""
 
 
 class _Server(uvicorn.Server):
@@ -147,6 +152,8 @@ async def _work(settings: Settings, url: str, embedded: EmbeddedPostgres | None)
         worker = wiring.worker(parts)
         for number in SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, worker.stop)
+        if _leaving.is_set():
+            return
         print("holdfirst worker running", flush=True)  # noqa: T201
         await worker.run()
 
@@ -192,9 +199,13 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _leave_on_signals() -> None:
-    """While a command starts, a signal ends it where it is; what is open is closed on the way out."""
+    """While a command starts, a signal ends it where it is; what is open is closed on the way out.
+
+    An exit raised just where nobody can raise (a finalizer, a callback of C) is lost, so that it is noted too.
+    """
 
     def leave(*_: object) -> None:
+        _leaving.set()
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         sys.exit(0)
@@ -239,7 +250,7 @@ def _serve_by_children(  # noqa: PLR0913, PLR0917
     children = [spawn() for _ in range(workers)]
     announced = False
     pause = _Pause()
-    while not stopping[0]:
+    while not stopping[0] and not _leaving.is_set():
         pause.wait(0.5 if announced else 0.02)
         if not announced and _has_said(answering):
             announced = True

@@ -198,6 +198,12 @@ async def test_money_that_is_not_what_was_agreed_pays_for_nothing(database: Data
     assert (paid.captured_minor, paid.refunded_minor, paid.needs_human_code) == (100, 100, "amount_mismatch")
     assert (await shop.read(held.id)).status is (Status.EXPIRED if mode is Mode.AUTHORIZE else Status.HELD)
 
+    resolved = await database.run(cancelling.resolve, payment.id, "called the bank")
+    assert resolved.needs_human_code is None
+    async with database.statement() as tx:
+        note = await tx.value("select resolution from payment where id = $1", payment.id)
+    assert note == "called the bank"
+
 
 async def test_a_confirmed_reservation_stands_whatever_the_dashboard_does(database: Database) -> None:
     shop = await open_shop(database, mode=Mode.SALE)

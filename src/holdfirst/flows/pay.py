@@ -10,13 +10,13 @@ from holdfirst import ids
 from holdfirst.flows.locked import Locked, lock_with_hosts
 from holdfirst.flows.outcome import Mail, became_firm, became_free, send_mail
 from holdfirst.flows.owed import apply_refunds, owe
-from holdfirst.payment.payment import CAN_BRING_MONEY, Disposition, Late, Mode, Payment, PaymentStatus
+from holdfirst.payment.payment import Disposition, Late, Mode, Payment, PaymentStatus
 from holdfirst.payment.provider import CheckoutSpec, Phase, Truth
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation import lifecycle
 from holdfirst.reservation.event_type import details_missing
 from holdfirst.reservation.reservation import Ended, EndedBy, EndedCode, Reservation, Status, status_at
-from holdfirst.reservation.verdict import Verdict, as_frozen, judge, pinned_by
+from holdfirst.reservation.verdict import Verdict, as_frozen, judge, pinned_by, with_truth
 from holdfirst.settings import Limits
 from holdfirst.store import catalog, jobs, payments, reservations
 from holdfirst.store.database import Tx
@@ -250,43 +250,6 @@ async def _write_down_loss(tx: Tx, reservation: Reservation, now: datetime) -> R
     lost = lifecycle.ended(reservation, Status.EXPIRED, Ended(EndedBy.PAYMENT, now, EndedCode.PAYMENT_FAILED))
     await reservations.save(tx, lost)
     return lost
-
-
-_RANK = {
-    PaymentStatus.OPEN: 0,
-    PaymentStatus.PROCESSING: 1,
-    PaymentStatus.FAILED: 2,
-    PaymentStatus.ABANDONED: 2,
-    PaymentStatus.AUTHORIZED: 3,
-    PaymentStatus.VOIDED: 4,
-    PaymentStatus.CAPTURED: 5,
-    PaymentStatus.REFUNDED: 6,
-}
-_STATUS = {
-    Phase.OPEN: PaymentStatus.OPEN,
-    Phase.PROCESSING: PaymentStatus.PROCESSING,
-    Phase.AUTHORIZED: PaymentStatus.AUTHORIZED,
-    Phase.CAPTURED: PaymentStatus.CAPTURED,
-    Phase.FAILED: PaymentStatus.FAILED,
-    Phase.CLOSED: PaymentStatus.ABANDONED,
-    Phase.VOIDED: PaymentStatus.VOIDED,
-}
-
-
-def with_truth(payment: Payment, truth: Truth, now: datetime) -> Payment:
-    """The facts, moved forward only: notifications and answers come in any order."""
-    status = _STATUS[truth.phase]
-    if _RANK[status] <= _RANK[payment.status]:
-        status = payment.status
-    died = status in (PaymentStatus.FAILED, PaymentStatus.ABANDONED) and payment.status in CAN_BRING_MONEY
-    return replace(
-        payment,
-        status=status,
-        authorized_minor=max(payment.authorized_minor, truth.authorized_minor),
-        captured_minor=max(payment.captured_minor, truth.captured_minor),
-        disputed=payment.disputed or truth.disputed,
-        closed_at=now if died else payment.closed_at,
-    )
 
 
 async def _save(tx: Tx, reservation: Reservation, payment: Payment) -> None:

@@ -8,7 +8,9 @@ Pin first, then capture; say confirmed only after the capture. Late is what our 
 import enum
 from datetime import datetime
 
-from holdfirst.payment.payment import Disposition, Payment, PaymentStatus
+from msgspec.structs import replace
+
+from holdfirst.payment.payment import CAN_BRING_MONEY, Disposition, Payment, PaymentStatus
 from holdfirst.payment.provider import Phase, Truth
 from holdfirst.reservation.event_type import LatePayment
 from holdfirst.reservation.lifecycle import retakeable
@@ -98,3 +100,40 @@ def pinned_by(reservation: Reservation, payment: Payment) -> bool:
 def _given_back(payment: Payment) -> bool:
     """A payment once voided or refunded never pays for anything again."""
     return payment.status in (PaymentStatus.VOIDED, PaymentStatus.REFUNDED)
+
+
+_RANK = {
+    PaymentStatus.OPEN: 0,
+    PaymentStatus.PROCESSING: 1,
+    PaymentStatus.FAILED: 2,
+    PaymentStatus.ABANDONED: 2,
+    PaymentStatus.AUTHORIZED: 3,
+    PaymentStatus.VOIDED: 4,
+    PaymentStatus.CAPTURED: 5,
+    PaymentStatus.REFUNDED: 6,
+}
+_STATUS = {
+    Phase.OPEN: PaymentStatus.OPEN,
+    Phase.PROCESSING: PaymentStatus.PROCESSING,
+    Phase.AUTHORIZED: PaymentStatus.AUTHORIZED,
+    Phase.CAPTURED: PaymentStatus.CAPTURED,
+    Phase.FAILED: PaymentStatus.FAILED,
+    Phase.CLOSED: PaymentStatus.ABANDONED,
+    Phase.VOIDED: PaymentStatus.VOIDED,
+}
+
+
+def with_truth(payment: Payment, truth: Truth, now: datetime) -> Payment:
+    """The facts, moved forward only: notifications and answers come in any order."""
+    status = _STATUS[truth.phase]
+    if _RANK[status] <= _RANK[payment.status]:
+        status = payment.status
+    died = status in (PaymentStatus.FAILED, PaymentStatus.ABANDONED) and payment.status in CAN_BRING_MONEY
+    return replace(
+        payment,
+        status=status,
+        authorized_minor=max(payment.authorized_minor, truth.authorized_minor),
+        captured_minor=max(payment.captured_minor, truth.captured_minor),
+        disputed=payment.disputed or truth.disputed,
+        closed_at=now if died else payment.closed_at,
+    )
