@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -115,6 +116,9 @@ async def _serve(
             signal.signal(number, server.handle_exit)
         working = asyncio.create_task(worker.run()) if run_worker else None
         announcing = asyncio.create_task(_announce(server, answers))
+        # What was made by now lives as long as the process: the collector need not look at it again and again.
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 20)
         try:
             if not _leaving.is_set():
                 await server.serve(sockets=[listening])

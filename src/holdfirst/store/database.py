@@ -31,6 +31,9 @@ SESSION = {
     "jit": "off",
     # No statement of ours has a better plan for particular values; planning one costs more than running it.
     "plan_cache_mode": "force_generic_plan",
+    # A plan made while a table was still small lives on when it has grown: it must not be a scan of the whole.
+    "enable_seqscan": "off",
+    "random_page_cost": "1.1",
 }
 
 

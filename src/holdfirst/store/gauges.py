@@ -21,7 +21,7 @@ async def gauges(tx: Tx) -> Gauges:
     row = await tx.row(
         """
         select
-            (select count(*) from job where dead_at is null and due_at <= the_clock()) as jobs_due,
+            (select count(*) from job where dead_at is null and due_at <= (select the_clock())) as jobs_due,
             (select count(*) from job where dead_at is not null) as jobs_dead,
             (select count(*) from payment where needs_human_code is not null) as payments_needing_a_human,
             (select count(*) from refund where status = 'due') as refunds_due,

@@ -39,13 +39,16 @@ async def enqueue(
 
 
 async def claim(tx: Tx, kinds: Sequence[str], lease: timedelta, limit: int) -> list[Job]:
-    """Claim up to `limit` due jobs of these kinds, oldest first."""
+    """Claim up to `limit` due jobs of these kinds, oldest first.
+
+    The clock is asked in a subquery: asked for each row, it could not be compared with an index.
+    """
     rows = await tx.rows(
         """
         with due as (
             select key from job
-            where due_at <= the_clock() and dead_at is null and kind = any($1)
-              and (lease_until is null or lease_until <= the_clock())
+            where due_at <= (select the_clock()) and dead_at is null and kind = any($1)
+              and (lease_until is null or lease_until <= (select the_clock()))
               and (lane is null or not exists (
                   select from job earlier
                   where earlier.lane = job.lane and earlier.id < job.id and earlier.dead_at is null
@@ -123,12 +126,18 @@ async def seconds_to_next(tx: Tx, kinds: Sequence[str]) -> float | None:
     """
     seconds = await tx.value(
         """
-        select extract(epoch from min(greatest(due_at, coalesce(lease_until, due_at))) - the_clock())
-        from job
-        where dead_at is null and kind = any($1) and (lane is null or not exists (
-            select from job earlier
-            where earlier.lane = job.lane and earlier.id < job.id and earlier.dead_at is null
-        ))
+        select extract(epoch from least(
+            (
+                select due_at from job
+                where dead_at is null and lease_until is null and kind = any($1)
+                  and (lane is null or not exists (
+                      select from job earlier
+                      where earlier.lane = job.lane and earlier.id < job.id and earlier.dead_at is null
+                  ))
+                order by due_at limit 1
+            ),
+            (select min(lease_until) from job where lease_until is not null and dead_at is null and kind = any($1))
+        ) - the_clock())
         """,
         list(kinds),
     )

@@ -17,7 +17,7 @@ Answer = TypeVar("Answer")
 
 ITEMS_MAX = 64
 CALLS_MAX = 4
-MANY = 32
+MANY = 16
 """So many waiting items are worth a call of their own beside the one that is on its way."""
 SLOW_SECONDS = 0.05
 """A call that takes longer waits for somebody's lock; the others do not wait with it."""

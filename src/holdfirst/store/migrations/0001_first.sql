@@ -250,6 +250,7 @@ create table job (
     created_at timestamptz not null
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500);
 create index job_due on job (due_at) where dead_at is null;
+create index job_leased on job (lease_until) where lease_until is not null;
 create index job_in_lane on job (lane, id) where lane is not null and dead_at is null;
 
 create table idempotency_key (
