@@ -33,11 +33,6 @@ def whole_ms(instant: datetime) -> datetime:
     return from_ms(to_ms(instant))
 
 
-def overlaps(one: Interval, other: Interval) -> bool:
-    """Whether two non-empty intervals share an instant; touching ones do not."""
-    return one[0] < other[1] and other[0] < one[1]
-
-
 def merge(intervals: Iterable[Interval]) -> list[Interval]:
     """The same time, sorted, with overlapping and touching intervals joined and empty ones dropped."""
     merged: list[Interval] = []
@@ -65,21 +60,3 @@ def intersect(one: Sequence[Interval], other: Sequence[Interval]) -> list[Interv
         else:
             j += 1
     return shared
-
-
-def subtract(one: Sequence[Interval], other: Sequence[Interval]) -> list[Interval]:
-    """The time in `one` and not in `other`; each list merged."""
-    left: list[Interval] = []
-    j = 0
-    for start, end in one:
-        while j < len(other) and other[j][1] <= start:
-            j += 1
-        cursor, k = start, j
-        while k < len(other) and other[k][0] < end:
-            if cursor < other[k][0]:
-                left.append((cursor, other[k][0]))
-            cursor = other[k][1]
-            k += 1
-        if cursor < end:
-            left.append((cursor, end))
-    return left

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfirst.interval import from_ms, intersect, merge, overlaps, subtract, to_ms
+from holdfirst.interval import from_ms, intersect, merge, to_ms
 
 LISTS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=8)
 
@@ -29,22 +29,12 @@ def test_merge(given_, merged):
     assert merge(given_) == merged
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "answer"),
-    [((0, 2), (2, 4), False), ((0, 3), (2, 4), True), ((2, 4), (0, 9), True), ((5, 6), (2, 4), False)],
-)
-def test_overlaps(one, other, answer):
-    assert overlaps(one, other) is answer
-    assert overlaps(other, one) is answer
-
-
 @given(LISTS, LISTS)
 def test_operations_are_those_of_sets(left, right):
     one, other = merge(left), merge(right)
     assert points(one) == points(left)
     assert points(intersect(one, other)) == points(left) & points(right)
-    assert points(subtract(one, other)) == points(left) - points(right)
-    for result in (one, intersect(one, other), subtract(one, other)):
+    for result in (one, intersect(one, other)):
         assert all(start < end for start, end in result)
         assert all(before[1] <= after[0] for before, after in itertools.pairwise(result))
 

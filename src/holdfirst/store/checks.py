@@ -90,15 +90,6 @@ async def findings(tx: Tx) -> list[Finding]:
     return found
 
 
-async def counts(tx: Tx) -> dict[str, int]:
-    """How many rows each check found."""
-    sums = ", ".join(
-        f"(select count(*) from ({query}) found) as {check}" for check, (_, query) in CHECKS.items()
-    )
-    row = await tx.row(f"select {sums}")
-    return dict(row) if row else {}
-
-
 async def workers_alive(tx: Tx) -> int:
     """Workers that beat within half a minute."""
     count: int = await tx.value(
