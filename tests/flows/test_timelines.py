@@ -6,7 +6,9 @@ from datetime import timedelta
 import pytest
 
 from holdfirst.effects import advance
+from holdfirst.effects import confirm as confirming
 from holdfirst.flows import cancel as cancelling
+from holdfirst.flows.confirm import Asks, ConfirmRequest
 from holdfirst.payment.payment import Late, Mode, PaymentStatus
 from holdfirst.payment.provider import Phase
 from holdfirst.refusal import Code, Refusal
@@ -216,3 +218,28 @@ async def test_a_confirmed_reservation_stands_whatever_the_dashboard_does(databa
     await shop.work()
     assert (await shop.read(held.id)).status is Status.CONFIRMED
     assert (await shop.payment(payment.id)).refunded_minor == 0
+
+
+async def test_not_paid_is_said_only_when_the_provider_has_said_so(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paid, and the provider does not answer for a while: 402 would be a lie."""
+    monkeypatch.setattr(confirming, "WAIT_SECONDS", 0.5)
+    shop = await open_shop(database)
+    held = await shop.held()
+    payment = await shop.checkout(held)
+    request = ConfirmRequest(reservation_id=held.id, asks=Asks.CLIENT_SECRET)
+
+    async def confirm() -> Reservation | Refusal:
+        return await confirming.confirm_with_provider(shop.world, request, back_end_confirms=False)
+
+    shop.provider.faults["fetch"] = ["lost_before"] * 3
+    for _ in range(2):
+        unknown = await confirm()
+        assert isinstance(unknown, Refusal)
+        assert unknown.code is Code.PROVIDER_UNAVAILABLE
+    shop.provider.faults["fetch"] = []
+    await advance.advance(shop.world, payment.id)
+    unpaid = await confirm()
+    assert isinstance(unpaid, Refusal)
+    assert unpaid.code is Code.PAYMENT_REQUIRED

@@ -2,6 +2,7 @@
 """Confirm, where the provider (or the integrator's back end) has to be heard first. Waits at most ten seconds."""
 
 import asyncio
+import enum
 
 from holdfirst.clock import monotonic
 from holdfirst.effects.advance import advance_if_due, close
@@ -35,13 +36,12 @@ async def confirm_with_provider(
                     return refusal
                 continue
             case Refusal(code=Code.PAYMENT_REQUIRED | Code.PAYMENT_IN_PROGRESS):
-                coming = await _ask(world, request.reservation_id)
-                if coming is None:
-                    continue
+                heard = await _ask(world, request.reservation_id)
                 waits = back_end_confirms and request.asks is Asks.CLIENT_SECRET
-                if not (coming or waits) or monotonic() >= until:
-                    return answer
-                await asyncio.sleep(LOOK_SECONDS)
+                enough = (heard is Heard.NO_MONEY and not waits) or monotonic() >= until
+                if enough and heard is not Heard.CHANGE:
+                    return _not_known() if heard is Heard.NO_ANSWER else answer
+                await asyncio.sleep(0 if heard is Heard.CHANGE else LOOK_SECONDS)
             case Refusal():
                 return answer
 
@@ -80,21 +80,44 @@ async def _close_all(world: World, payment_ids: list[str]) -> Refusal | None:
     return None
 
 
-async def _ask(world: World, reservation_id: str) -> bool | None:
-    """Ask about what could bring money. None: something changed, decide again; else whether money is on its way."""
+class Heard(enum.StrEnum):
+    """What asking about a reservation's open payments came to."""
+
+    CHANGE = "change"
+    """Something is not as it was: decide again."""
+    MONEY_COMING = "money_coming"
+    NO_MONEY = "no_money"
+    NO_ANSWER = "no_answer"
+    """Nobody knows: to say "not paid" now could be a lie."""
+
+
+def _not_known() -> Refusal:
+    return Refusal(
+        Code.PROVIDER_UNAVAILABLE, "The payment provider does not say how the payment stands.", retry_after=2
+    )
+
+
+async def _ask(world: World, reservation_id: str) -> Heard:
+    """Ask about what could bring money, each provider at most once a second for our sake."""
     attempts, reservation, status = await world.database.run(_attempts, reservation_id)
-    on_its_way = status is Status.PROCESSING
+    heard = Heard.MONEY_COMING if status is Status.PROCESSING else Heard.NO_MONEY
     for payment in attempts:
         if not payment.can_bring_money:
             continue
-        on_its_way |= payment.status in (PaymentStatus.PROCESSING, PaymentStatus.AUTHORIZED)
-        now = await advance_if_due(world, payment.id) if payment.provider_ref is not None else None
+        if payment.status in (PaymentStatus.PROCESSING, PaymentStatus.AUTHORIZED):
+            heard = Heard.MONEY_COMING
+        if payment.provider_ref is None:
+            continue
+        now = await advance_if_due(world, payment.id)
         if now is None:
+            asked, _ = await world.database.run(_look, payment.id)
+            if not asked.answered and heard is Heard.NO_MONEY:
+                heard = Heard.NO_ANSWER
             continue
         after, moved = now
         if after.status is not reservation.status or moved.status is not payment.status:
-            return None
-    return on_its_way
+            return Heard.CHANGE
+    return heard
 
 
 async def _attempts(tx: Tx, reservation_id: str) -> tuple[list[Payment], Reservation, Status]:

@@ -191,7 +191,7 @@ async def advance(
         payment = await apply_refunds(tx, payment, truth, now)
     met = msgspec.structs.replace(locked, reservation=reservation, payment=payment)
     reservation, payment = await _carry_out(tx, verdict, met, truth)
-    payment = _alarm(reservation, payment, now)
+    payment = replace(_alarm(reservation, payment, now), answered_at=now)
     await payments.save(tx, payment)
     return reservation, payment
 

@@ -91,11 +91,17 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     needs_human_since: datetime | None = None
     disputed: bool = False
     asked_at: datetime | None = None
+    answered_at: datetime | None = None
     closed_at: datetime | None = None
 
     @property
     def can_bring_money(self) -> bool:
         return self.status in CAN_BRING_MONEY
+
+    @property
+    def answered(self) -> bool:
+        """Whether the provider has answered since it was last asked for somebody's sake."""
+        return self.asked_at is None or (self.answered_at is not None and self.answered_at >= self.asked_at)
 
     @property
     def kept_minor(self) -> int:

@@ -116,7 +116,8 @@ async def save(tx: Tx, payment: Payment) -> None:
         """
         update payment set status = $2, provider_ref = $3, checkout_url = $4, disposition = $5,
             authorized_minor = $6, captured_minor = $7, refund_due_minor = $8, refunded_minor = $9, late = $10,
-            needs_human_code = $11, needs_human_since = $12, disputed = $13, asked_at = $14, closed_at = $15
+            needs_human_code = $11, needs_human_since = $12, disputed = $13, asked_at = $14, closed_at = $15,
+            answered_at = $16
         where id = $1
         """,
         payment.id,
@@ -134,6 +135,7 @@ async def save(tx: Tx, payment: Payment) -> None:
         payment.disputed,
         payment.asked_at,
         payment.closed_at,
+        payment.answered_at,
     )
 
 
@@ -366,5 +368,6 @@ def from_row(row: asyncpg.Record) -> Payment:
         needs_human_since=row["needs_human_since"],
         disputed=row["disputed"],
         asked_at=row["asked_at"],
+        answered_at=row["answered_at"],
         closed_at=row["closed_at"],
     )

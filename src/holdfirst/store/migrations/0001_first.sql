@@ -197,7 +197,9 @@ create table payment (
     -- What the human who saw to it wrote; for the account alone, never logged.
     resolution text,
     disputed boolean not null default false,
+    -- Asked for somebody's sake, and last answered: what was asked and not answered is not known.
     asked_at timestamptz,
+    answered_at timestamptz,
     closed_at timestamptz,
     constraint nothing_is_given_back_that_was_not_taken check (
         refunded_minor >= 0 and refund_due_minor >= 0 and refunded_minor + refund_due_minor <= captured_minor
