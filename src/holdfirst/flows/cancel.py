@@ -8,7 +8,7 @@ import msgspec
 
 from holdfirst.flows.outcome import Mail, became_free, send_mail
 from holdfirst.flows.owed import owe
-from holdfirst.flows.pay import write_down_expiry
+from holdfirst.flows.pay import lock_payment, write_down_expiry
 from holdfirst.payment.money import Money
 from holdfirst.payment.payment import Payment
 from holdfirst.refusal import Code, Refusal
@@ -113,18 +113,10 @@ def _owed(
 
 async def refund_payment(tx: Tx, payment_id: str, amount: Money | None) -> Payment | Refusal:
     """Give back part or all of what is kept of one payment, whatever its reservation's state."""
-    unlocked = await payments.load(tx, payment_id)
-    assert unlocked is not None
-    await reservations.lock(tx, unlocked.reservation_id)
-    payment = await payments.lock(tx, payment_id)
-    assert payment is not None
-    asked = Money(payment.kept_minor, payment.amount.currency) if amount is None else amount
-    if (
-        asked.currency != payment.amount.currency
-        or asked.amount_minor > payment.kept_minor
-        or asked.amount_minor == 0
-    ):
-        left = Money(payment.kept_minor, payment.amount.currency)
+    _, payment = await lock_payment(tx, payment_id)
+    left = Money(payment.kept_minor, payment.amount.currency)
+    asked = left if amount is None else amount
+    if asked.currency != left.currency or not 0 < asked.amount_minor <= left.amount_minor:
         return Refusal(Code.REFUND_EXCEEDS_PAYMENT, f"At most {left} can be given back.")
     payment = await owe(tx, payment, asked.amount_minor, await tx.now())
     await payments.save(tx, payment)
@@ -133,11 +125,7 @@ async def refund_payment(tx: Tx, payment_id: str, amount: Money | None) -> Payme
 
 async def resolve(tx: Tx, payment_id: str, note: str) -> Payment:
     """A human has seen to it, and says how."""
-    unlocked = await payments.load(tx, payment_id)
-    assert unlocked is not None
-    await reservations.lock(tx, unlocked.reservation_id)
-    payment = await payments.lock(tx, payment_id)
-    assert payment is not None
+    _, payment = await lock_payment(tx, payment_id)
     payment = msgspec.structs.replace(payment, needs_human_code=None, needs_human_since=None)
     await payments.save(tx, payment)
     await payments.note_resolution(tx, payment_id, note)

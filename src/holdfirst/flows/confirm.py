@@ -7,7 +7,7 @@ import msgspec
 
 from holdfirst.flows.locked import lock_reservation_with_hosts
 from holdfirst.flows.outcome import became_firm
-from holdfirst.flows.pay import missing_details, write_down_expiry
+from holdfirst.flows.pay import missing_details, retake, write_down_expiry
 from holdfirst.flows.reserve import slot_taken
 from holdfirst.payment.payment import Mode, Payment
 from holdfirst.refusal import Code, Refusal
@@ -58,7 +58,7 @@ async def confirm(tx: Tx, request: ConfirmRequest) -> Reservation | CloseFirst |
         return lifecycle.refusal_of(status)
     if again and not lifecycle.retakeable(reservation, now):
         return lifecycle.refusal_of(status)
-    if again and not await _could_be_taken_again(tx, reservation, event_type):
+    if again and not await retake(tx, reservation, event_type):
         return slot_taken()
     obstacle = _obstacle(reservation, request, event_type, attempts)
     if obstacle is not None:
@@ -72,16 +72,6 @@ async def confirm(tx: Tx, request: ConfirmRequest) -> Reservation | CloseFirst |
     await reservations.save(tx, firm)
     await became_firm(tx, firm, attempts, now)
     return firm
-
-
-async def _could_be_taken_again(tx: Tx, reservation: Reservation, event_type: EventType) -> bool:
-    if not await catalog.event_type_is_live(tx, event_type.id):
-        return False
-    if not await catalog.hosts_are_live(tx, reservation.hosts):
-        return False
-    return await reservations.take_time(
-        tx, reservation, reservation.hosts, seats_max=event_type.rules.seats, live_until=None
-    )
 
 
 def _obstacle(

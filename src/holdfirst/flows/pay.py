@@ -14,7 +14,7 @@ from holdfirst.payment.payment import Disposition, Late, Mode, Payment, PaymentS
 from holdfirst.payment.provider import CheckoutSpec, Phase, Truth
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation import lifecycle
-from holdfirst.reservation.event_type import details_missing
+from holdfirst.reservation.event_type import EventType, details_missing
 from holdfirst.reservation.reservation import Ended, EndedBy, EndedCode, Reservation, Status, status_at
 from holdfirst.reservation.verdict import Verdict, as_frozen, judge, pinned_by, with_truth
 from holdfirst.settings import Limits
@@ -182,7 +182,7 @@ async def advance(
         verdict = Verdict.GIVE_BACK
         reservation = await _write_down_loss(tx, reservation, now)
     if verdict in (Verdict.RETAKE_AND_PIN, Verdict.RETAKE_AND_CONFIRM):
-        if await retake(tx, locked):
+        if await retake(tx, reservation, locked.event_type):
             payment = replace(payment, late=Late.RETAKEN)
         else:
             verdict = Verdict.GIVE_BACK
@@ -197,7 +197,7 @@ async def advance(
 
 
 async def _carry_out(tx: Tx, verdict: Verdict, met: Locked, truth: Truth) -> tuple[Reservation, Payment]:
-    """What a verdict means for the two rows, and what is to follow."""
+    """What a verdict means for the two rows, and what is to follow. The caller saves the payment."""
     reservation, payment, now = met.reservation, met.payment, met.now
     match verdict:
         case Verdict.WAIT:
@@ -208,7 +208,7 @@ async def _carry_out(tx: Tx, verdict: Verdict, met: Locked, truth: Truth) -> tup
         case Verdict.PIN | Verdict.RETAKE_AND_PIN:
             reservation = lifecycle.pin(reservation, payment.id, now)
             payment = replace(payment, disposition=Disposition.KEEP)
-            await _save(tx, reservation, payment)
+            await reservations.save(tx, reservation)
             await _capture(tx, payment, now)
             return reservation, payment
         case Verdict.CONFIRM | Verdict.RETAKE_AND_CONFIRM:
@@ -216,7 +216,7 @@ async def _carry_out(tx: Tx, verdict: Verdict, met: Locked, truth: Truth) -> tup
             payment = replace(
                 payment, disposition=Disposition.KEEP, needs_human_code=None, needs_human_since=None
             )
-            await _save(tx, reservation, payment)
+            await reservations.save(tx, reservation)
             await became_firm(tx, reservation, met.attempts, now)
             return reservation, payment
         case Verdict.GIVE_BACK:
@@ -227,16 +227,14 @@ async def _carry_out(tx: Tx, verdict: Verdict, met: Locked, truth: Truth) -> tup
             return await _let_deadline_expire(tx, reservation, payment, met.attempts, now), payment
 
 
-async def retake(tx: Tx, locked: Locked) -> bool:
+async def retake(tx: Tx, reservation: Reservation, event_type: EventType) -> bool:
     """Take an expired reservation's own time again: same hosts and seats, buffers and all, if all is as it was."""
-    reservation = locked.reservation
-    if not await catalog.event_type_is_live(tx, reservation.event_type_id):
+    if not await catalog.event_type_is_live(tx, event_type.id):
         return False
     if not await catalog.hosts_are_live(tx, reservation.hosts):
         return False
-    seats_max = locked.event_type.rules.seats
     return await reservations.take_time(
-        tx, reservation, reservation.hosts, seats_max=seats_max, live_until=None
+        tx, reservation, reservation.hosts, seats_max=event_type.rules.seats, live_until=None
     )
 
 
@@ -252,12 +250,6 @@ async def _write_down_loss(tx: Tx, reservation: Reservation, now: datetime) -> R
     return lost
 
 
-async def _save(tx: Tx, reservation: Reservation, payment: Payment) -> None:
-    """Reservation first, then payment: the lock order, and what the constraints expect."""
-    await reservations.save(tx, reservation)
-    await payments.save(tx, payment)
-
-
 async def _capture(tx: Tx, payment: Payment, now: datetime) -> None:
     await jobs.enqueue(tx, payment.account_id, "capture", payment.id, due=now, lane=payment.id)
 
@@ -266,7 +258,7 @@ async def _unpin(tx: Tx, met: Locked, truth: Truth) -> tuple[Reservation, Paymen
     """Pinned, and the money cannot be taken: the time is free, and nothing was charged."""
     reservation = lifecycle.unpin(met.reservation, met.now)
     payment = replace(met.payment, disposition=Disposition.VOID)
-    await _save(tx, reservation, payment)
+    await reservations.save(tx, reservation)
     await became_free(tx, reservation, [], met.now)
     if truth.phase is Phase.AUTHORIZED:
         await jobs.enqueue(tx, payment.account_id, "void", payment.id, due=met.now, lane=payment.id)

@@ -250,8 +250,8 @@ _PAYEE = """
 select payment_account.id, account_id, account.mode = 'live' as livemode, provider, payment_account.mode,
     sealed_credentials, charges_enabled, problem, payment_account.created_at
 from payment_account join account on account.id = account_id
-where deleted_at is null
 """
+_IN_USE = " where deleted_at is null"
 
 
 def _payee(row: asyncpg.Record) -> PaymentAccount:
@@ -260,28 +260,25 @@ def _payee(row: asyncpg.Record) -> PaymentAccount:
 
 
 async def load_payee(tx: Tx, payment_account_id: str) -> PaymentAccount | None:
-    row = await tx.row(_PAYEE + " and payment_account.id = $1", payment_account_id)
+    row = await tx.row(_PAYEE + _IN_USE + " and payment_account.id = $1", payment_account_id)
     return _payee(row) if row else None
 
 
 async def load_payee_even_deleted(tx: Tx, payment_account_id: str) -> PaymentAccount:
     """For money that is already on its way: removing a payment account does not remove what it owes."""
-    row = await tx.row(
-        _PAYEE.replace("where deleted_at is null", "where true") + " and payment_account.id = $1",
-        payment_account_id,
-    )
+    row = await tx.row(_PAYEE + " where payment_account.id = $1", payment_account_id)
     assert row is not None, payment_account_id
     return _payee(row)
 
 
 async def payees(tx: Tx, account_id: str) -> list[PaymentAccount]:
-    rows = await tx.rows(_PAYEE + " and account_id = $1 order by payment_account.id", account_id)
+    rows = await tx.rows(_PAYEE + _IN_USE + " and account_id = $1 order by payment_account.id", account_id)
     return [_payee(row) for row in rows]
 
 
 async def payees_of_all_accounts(tx: Tx) -> list[PaymentAccount]:
     """Deleted ones too: what is still sealed is to be sealed with the newest key."""
-    return [_payee(row) for row in await tx.rows(_PAYEE.replace("where deleted_at is null", "for update"))]
+    return [_payee(row) for row in await tx.rows(_PAYEE + " for update")]
 
 
 async def sealing_fingerprints(tx: Tx) -> set[str]:
