@@ -17,14 +17,20 @@ NO_LOCKS = ("perform pg_advisory_xact_lock(lock)\n    from", "perform lock from"
 # Between looking and taking: where a race has room, it is seen at once.
 SLOWLY = (
     "        -- After this point it must succeed.\n        outcome",
-    "        perform pg_sleep(0.2); outcome",
+    "        perform pg_sleep(0.5); outcome",
 )
 RECHECK = "delete from claim where reservation_id = any(v_due) and live_until <= v_now"
 NO_RECHECK = "delete from claim where reservation_id = any(v_due)"
 
 
+async def _connect(tx: Tx) -> None:
+    await tx.execute("select pg_sleep(0.1)")
+
+
 async def herd(shop: Shop, clients: int, **more) -> int:
     """How many of these clients, all at once and each at an API process of its own, get the same slot."""
+    # Connections are made beforehand: one that is late to the race has not run it.
+    await asyncio.gather(*(shop.database.run(_connect) for _ in range(16)))
     answers = await asyncio.gather(*(shop.elsewhere().reserve(**more) for _ in range(clients)))
     return sum(isinstance(answer, Reservation) for answer in answers)
 
