@@ -12,6 +12,7 @@ from fakes import FakeMail, FakePayments
 from holdfirst import ids
 from holdfirst.availability.schedule import Schedule
 from holdfirst.effects import checkout
+from holdfirst.effects.offers import Offers
 from holdfirst.effects.reserve import Made, reserve
 from holdfirst.effects.world import World
 from holdfirst.flows import pay
@@ -24,8 +25,8 @@ from holdfirst.refusal import Refusal
 from holdfirst.reservation.event_type import EventType, EventTypeRules, Host
 from holdfirst.reservation.reservation import Reservation
 from holdfirst.settings import Limits
-from holdfirst.store import catalog, jobs, payments, reservations
-from holdfirst.store.catalog import Account
+from holdfirst.store import accounts, catalog, jobs, payments, reservations
+from holdfirst.store.accounts import Account
 from holdfirst.store.database import Database, Tx
 from holdfirst.store.payments import PaymentAccount
 from holdfirst.store.together import Together
@@ -148,7 +149,7 @@ async def open_shop(
     world = World(
         database=database,
         claims=Together(database, reservations.reserve, reservations.key_of),
-        offers=Together(database, catalog.load_offers),
+        offers=Offers(database),
         providers={"fake": provider},
         key_ring=ring,
         limits=limits or Limits(hold_seconds_min=1),
@@ -162,7 +163,7 @@ async def open_shop(
 
     async def build(tx: Tx) -> None:
         now = await tx.now()
-        await catalog.insert_account(tx, Account(account_id, account_id, "test", now))
+        await accounts.insert_account(tx, Account(account_id, account_id, "test", now))
         await payments.insert_payee(
             tx,
             PaymentAccount(
