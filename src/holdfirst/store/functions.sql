@@ -14,30 +14,35 @@ begin
     from (select distinct hashtextextended(name, 0) as lock from unnest(p_names) name order by 1) sorted;
 end $$;
 
--- Write down what the clock has ended, where it stands in the way of these intervals.
+-- Write down what the clock has ended by `p_now`, where it stands in the way of these intervals. A host on which a later
+-- end was seen goes by that one: the clock may have stepped back since.
 create or replace function expire_in_the_way(
-    p_hosts text[], p_from timestamptz[], p_to timestamptz[]
+    p_hosts text[], p_from timestamptz[], p_to timestamptz[], p_now timestamptz
 ) returns void language plpgsql as $$
 declare
-    v_now timestamptz := the_clock();
     v_due text[];
+    v_seen timestamptz[];
 begin
     -- Each host asked for by equality: with a list of them the planner drops the index.
-    select array_agg(reservation_id) into v_due
+    select array_agg(reservation_id), array_agg(seen) into v_due, v_seen
     from unnest(p_hosts, p_from, p_to) looked_at(host, starts, ends) cross join lateral (
-        select reservation_id from claim
-        where host_id = looked_at.host and ends_at > looked_at.starts
-          and ends_at < looked_at.ends + interval '9 days' and starts_at < looked_at.ends and live_until <= v_now
+        select reservation_id, greatest(p_now, newest_end) as seen
+        from host join claim on host_id = host.id
+        where host.id = looked_at.host and ends_at > looked_at.starts
+          and ends_at < looked_at.ends + interval '9 days' and starts_at < looked_at.ends
+          and live_until <= greatest(p_now, newest_end)
     ) over;
     if v_due is null then
         return;
     end if;
     perform from reservation where id = any(v_due) order by id for update;
-    -- A new statement, a new snapshot: whoever held a row before us may have moved its deadline.
-    v_now := the_clock();
-    with over as (
-        delete from claim where reservation_id = any(v_due) and live_until <= v_now
-        returning reservation_id, host_id, live_until
+    -- A new statement, a new snapshot: whoever held a row before us may have moved its deadline. The instant stays the
+    -- same: what ends after it is in the way, and `find_time` sees it so.
+    with due as (
+        select id, max(seen) as seen from unnest(v_due, v_seen) one(id, seen) group by 1
+    ), over as (
+        delete from claim using due where reservation_id = due.id and live_until <= due.seen
+        returning reservation_id, host_id, live_until, due.seen
     ), ended as (
         update reservation
         set status = case status when 'held' then 'expired' else 'released' end,
@@ -47,12 +52,13 @@ begin
         from (select reservation_id, max(live_until) as at from over group by 1) lapsed
         where id = lapsed.reservation_id
     )
-    update host set newest_end = greatest(newest_end, v_now) where id in (select host_id from over);
+    update host set newest_end = greatest(newest_end, later.seen)
+    from (select host_id, max(seen) as seen from over group by 1) later where id = later.host_id;
 end $$;
 
 -- What stands on one host in the way of [p_from, p_to), and who sits there already; the caller holds its lock.
 create or replace function look_at(
-    p_host text, p_from timestamptz, p_to timestamptz, p_sitting text, p_reservation text
+    p_host text, p_from timestamptz, p_to timestamptz, p_sitting text, p_reservation text, p_now timestamptz
 ) returns table (taken boolean, seated int4multirange, newest_end timestamptz) language sql stable as $$
     select coalesce(live.overlaps, false) or exists (
         select from busy where host_id = p_host and ends_at > p_from and starts_at < p_to
@@ -62,18 +68,18 @@ create or replace function look_at(
             range_agg(claim.places) filter (where sitting = p_sitting) as seated
         from claim
         where host_id = p_host and ends_at > p_from and ends_at < p_to + interval '9 days'
-          and live_until > greatest(the_clock(), newest_end) and reservation_id <> p_reservation
+          and live_until > greatest(p_now, newest_end) and reservation_id <> p_reservation
     ) live
     where id = p_host
 $$;
 
--- Find time on one of the hosts, or on all of them; the caller holds their locks and has expired what was due.
+-- Find time on one of the hosts, or on all of them; the caller holds their locks and has expired what was due by `p_now`.
 -- Answers the hosts and the places on each, or null and why not: 'taken' or 'day_full'.
 -- The seats of a sitting are numbered places; where nothing is shared, the one place is number 1.
 create or replace function find_time(
     p_reservation text, p_event_type text, p_hosts text[], p_all boolean,
     p_start timestamptz, p_from timestamptz, p_to timestamptz, p_seats integer, p_seats_max integer,
-    p_day_max integer, p_day_from timestamptz[], p_day_to timestamptz[],
+    p_day_max integer, p_day_from timestamptz[], p_day_to timestamptz[], p_now timestamptz,
     out hosts text[], out places int4multirange[], out refused text
 ) language plpgsql as $$
 declare
@@ -84,7 +90,7 @@ declare
 begin
     for i in 1 .. cardinality(p_hosts) loop
         v_host := p_hosts[i];
-        select * into v_look from look_at(v_host, p_from, p_to, v_sitting, p_reservation);
+        select * into v_look from look_at(v_host, p_from, p_to, v_sitting, p_reservation, p_now);
         if v_look.taken
            or (v_look.seated is not null and p_seats > p_seats_max - seats_of(v_look.seated)) then
             v_refused := 'taken';
@@ -92,7 +98,7 @@ begin
             select count(distinct start) from claim
             where host_id = v_host and ends_at > p_day_from[i] and ends_at < p_day_to[i] + interval '9 days'
               and start >= p_day_from[i] and start < p_day_to[i] and event_type_id = p_event_type
-              and start <> p_start and live_until > the_clock() and reservation_id <> p_reservation
+              and start <> p_start and live_until > p_now and reservation_id <> p_reservation
         ) then
             v_refused := coalesce(v_refused, 'day_full');
         else
@@ -127,13 +133,14 @@ create or replace function take_time(
     p_live_until timestamptz, p_firm boolean
 ) returns boolean language plpgsql as $$
 declare
+    v_now timestamptz := the_clock();
     v_found record;
 begin
     perform expire_in_the_way(
-        p_hosts, array_fill(p_from, array[cardinality(p_hosts)]), array_fill(p_to, array[cardinality(p_hosts)])
+        p_hosts, array_fill(p_from, array[cardinality(p_hosts)]), array_fill(p_to, array[cardinality(p_hosts)]), v_now
     );
     select * into v_found from find_time(
-        p_reservation, p_event_type, p_hosts, true, p_start, p_from, p_to, p_seats, p_seats_max, null, null, null
+        p_reservation, p_event_type, p_hosts, true, p_start, p_from, p_to, p_seats, p_seats_max, null, null, null, v_now
     );
     if v_found.hosts is null then
         return false;
@@ -281,6 +288,7 @@ create or replace function reserve(
 ) language plpgsql as $$
 #variable_conflict use_column
 declare
+    v_now timestamptz;
     v record;
     v_key record;
     v_seen boolean;
@@ -299,7 +307,9 @@ declare
     v_until timestamptz[] := '{}';
 begin
     perform lock_names(p_locks);
-    perform expire_in_the_way(p_hosts, p_from, p_to);
+    -- One instant for what is over and for what is free: what ends between the two would be sold and not written down.
+    v_now := the_clock();
+    perform expire_in_the_way(p_hosts, p_from, p_to, v_now);
 
     -- Fresh nearly always, and then this is all: the answer is written with the reservation.
     with fresh as (
@@ -327,7 +337,7 @@ begin
         cross join lateral (
             select bool_and(not taken and seated is null) as nobody_there, max(newest_end) as newest_end
             from unnest(wanted.hosts) one
-            cross join lateral look_at(one, starts_at, ends_at, mine.sitting, wanted.id)
+            cross join lateral look_at(one, starts_at, ends_at, mine.sitting, wanted.id, v_now)
         ) seen
         order by wanted.ordinality
     loop
@@ -368,7 +378,7 @@ begin
         else
             select * into v_hosts, v_places, v_refused_as from find_time(
                 v.id, v.event_type_id, v.hosts, v.all_hosts, v.start, v.starts_at, v.ends_at, v.seats, v.seats_max,
-                v.day_max, v.day_from, v.day_to
+                v.day_max, v.day_from, v.day_to, v_now
             );
         end if;
         if v_hosts is null then
