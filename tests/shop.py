@@ -14,6 +14,7 @@ from holdfirst.availability.schedule import Schedule
 from holdfirst.effects import checkout
 from holdfirst.effects.offers import Offers
 from holdfirst.effects.reserve import Made, reserve
+from holdfirst.effects.slot_lists import SlotLists
 from holdfirst.effects.world import World
 from holdfirst.flows import pay
 from holdfirst.flows.confirm import Asks, ConfirmRequest, confirm
@@ -150,6 +151,7 @@ async def open_shop(
         database=database,
         claims=Together(database, reservations.reserve, reservations.key_of),
         offers=Offers(database),
+        slot_lists=SlotLists(database),
         providers={"fake": provider},
         key_ring=ring,
         limits=limits or Limits(hold_seconds_min=1),

@@ -8,7 +8,7 @@ from holdfirst.errors import Busy
 from holdfirst.flows import keyed
 from holdfirst.flows.keyed import Replay, RequestKey
 from holdfirst.flows.payee import named_payees, payees
-from holdfirst.flows.reserve import ReserveRequest, Wanted, held, not_held, want, what_is_left
+from holdfirst.flows.reserve import ReserveRequest, Wanted, held, not_held, that_day, want, what_is_left
 from holdfirst.refusal import Refusal
 from holdfirst.reservation.event_type import EventType, Offer
 from holdfirst.reservation.reservation import Reservation
@@ -82,6 +82,10 @@ async def _claimed(world: World, wanted: Wanted, request: ReserveRequest) -> Mad
             return Made(reservation, wanted.offer.event_type)
         case _:
             answer = not_held(taken)
-            if answer is None:
-                return await world.database.single(what_is_left, request, wanted.offer)
-            return answer
+            return await _taken(world, wanted.offer, request) if answer is None else answer
+
+
+async def _taken(world: World, offer: Offer, request: ReserveRequest) -> Refusal:
+    return what_is_left(
+        await world.slot_lists.ask(request.account_id, offer.event_type.id, that_day(request, offer))
+    )
