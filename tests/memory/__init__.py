@@ -32,9 +32,7 @@ def in_memory() -> Iterator[None]:
     for fake in FAKES:
         real = getattr(store, fake.__name__.rpartition(".")[2])
         for name, function in vars(fake).items():
-            if inspect.iscoroutinefunction(function) and function.__module__ == fake.__name__:
-                if name.startswith("_"):
-                    continue
+            if inspect.iscoroutinefunction(function) and not name.startswith("_"):
                 before.append((real, name, getattr(real, name)))
                 setattr(real, name, function)
     try:

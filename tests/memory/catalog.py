@@ -3,10 +3,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from zlib import crc32
 
 from holdfirst.interval import to_ms
 from holdfirst.reservation.event_type import EventType, Host, Offer
-from holdfirst.store.catalog import TakenTime
+from holdfirst.store.catalog import TakenTime, TimeMark
 from memory.tables import FOR_EVER, MemoryTx
 
 
@@ -50,7 +51,13 @@ def _offer(tx: MemoryTx, account_id: str, name: str) -> Offer | None:
     if found is None:
         return None
     hosts = [tx.get("host", host) for host in found.rules.hosts]
-    return Offer(found, [host for host in hosts if host is not None], False, tx.memory.clock())
+    return Offer(
+        found,
+        [host for host in hosts if host is not None],
+        False,
+        tx.memory.catalog_version,
+        tx.memory.clock(),
+    )
 
 
 async def taken_time(
@@ -77,3 +84,17 @@ async def taken_time(
         }
         found[claim.host_id].claims.append(row)  # type: ignore[arg-type]
     return found
+
+
+async def time_mark(
+    tx: MemoryTx, account_id: str, host_ids: Sequence[str], start: datetime, end: datetime
+) -> tuple[TimeMark, datetime]:
+    await tx.turn()
+    now, taken = tx.memory.clock(), 0
+    for host, first, last in tx.rows("busy"):
+        if host in host_ids and last > start and first < end:
+            taken ^= crc32(repr((host, first, last)).encode())
+    for claim in tx.rows("claim"):
+        if claim.host_id in host_ids and claim.ends_at > start and claim.starts_at < end:
+            taken ^= crc32(repr(claim).encode()) if claim.live_until > now else 0
+    return TimeMark(tx.memory.catalog_version, taken), now

@@ -32,11 +32,12 @@ async def reserve(tx: MemoryTx, items: Sequence[dict[str, Any]]) -> list[Taken]:
     hosts = [f"host:{host}" for item in items for host in item["hosts"]]
     await _lock_names(tx, [name for item in items for name in item["locks"]] + hosts)
     looked = [(host, item["starts_at"], item["ends_at"]) for item in items for host in item["hosts"]]
-    await _expire_in_the_way(tx, looked)
-    return [await _claim(tx, item) for item in items]
+    now = tx.memory.clock()
+    await _expire_in_the_way(tx, looked, now)
+    return [await _claim(tx, item, now) for item in items]
 
 
-async def _claim(tx: MemoryTx, item: dict[str, Any]) -> Taken:
+async def _claim(tx: MemoryTx, item: dict[str, Any], looked_at: datetime) -> Taken:
     now = max(tx.memory.clock(), *(tx.get("newest_end", host) or LONG_AGO for host in item["hosts"]))
     key = (item["scope"], item["key"]) if item.get("key") else None
     if key is not None:
@@ -45,7 +46,11 @@ async def _claim(tx: MemoryTx, item: dict[str, Any]) -> Taken:
         if outcome not in ("fresh", "taken_up"):
             return Taken(outcome, None, None, None, result)
         await idempotency.finish(tx, *key, 201, {"id": item["id"]})
-    found, refused = _find_time(tx, item["id"], item)
+    aside = abs(now - item["decided_at"]) > timedelta(seconds=2)
+    if aside or item["catalog"] != tx.memory.catalog_version:
+        found, refused = {}, "look_again"
+    else:
+        found, refused = _find_time(tx, item["id"], item, looked_at)
     if found and _too_many_holds(tx, item, now):
         found, refused = {}, "too_many_holds"
     if not found:
@@ -53,6 +58,8 @@ async def _claim(tx: MemoryTx, item: dict[str, Any]) -> Taken:
             await idempotency.forget(tx, *key)
         return Taken(refused, None, None, None, None)
 
+    # Between looking and taking, others commit: what keeps them away is the lock on the host.
+    await tx.turn()
     until = now + timedelta(seconds=item["hold_seconds"])
     _insert_claims(tx, item["id"], found, item, live_until=until, firm=False)
     _insert_reservation(tx, item, list(found), now, until)
@@ -84,7 +91,7 @@ def _insert_reservation(
             price=price,
             payment_account_id=item["payees"].get(hosts[0]),
             customer=item["customer"],
-            guests=tuple(item["guests"]),
+            guests=list(item["guests"]),
             answers=item["answers"],
             metadata=item["metadata"],
         ),
@@ -121,29 +128,31 @@ def _too_many_holds(tx: MemoryTx, item: dict[str, Any], now: datetime) -> bool:
     )
 
 
-async def _expire_in_the_way(tx: MemoryTx, looked: Sequence[tuple[str, datetime, datetime]]) -> None:
-    now = tx.memory.clock()
+async def _expire_in_the_way(
+    tx: MemoryTx, looked: Sequence[tuple[str, datetime, datetime]], now: datetime
+) -> None:
     due = sorted(
         {
             claim.reservation_id
             for host, start, end in looked
             for claim in tx.rows("claim")
-            if _meets(claim, host, start, end) and claim.live_until <= now
+            if _meets(claim, host, start, end) and claim.live_until <= _seen(tx, host, now)
         }
     )
     if not due:
         return
     for reservation_id in due:
         await tx.lock("reservation", reservation_id)
-    now = tx.memory.clock()
     for reservation_id in due:
-        over = [claim for claim in _claims_of(tx, reservation_id) if claim.live_until <= now]
+        claims = _claims_of(tx, reservation_id)
+        seen = max((_seen(tx, claim.host_id, now) for claim in claims), default=now)
+        over = [claim for claim in claims if claim.live_until <= seen]
         if not over:
             continue
         for claim in over:
             tx.delete("claim", (reservation_id, claim.host_id))
             newest = tx.get("newest_end", claim.host_id) or LONG_AGO
-            tx.put("newest_end", claim.host_id, max(newest, now))
+            tx.put("newest_end", claim.host_id, max(newest, seen))
         row = tx.get("reservation", reservation_id)
         held = row.status is Status.HELD
         at = max(claim.live_until for claim in over)
@@ -162,6 +171,11 @@ async def _expire_in_the_way(tx: MemoryTx, looked: Sequence[tuple[str, datetime,
         )
 
 
+def _seen(tx: MemoryTx, host: str, now: datetime) -> datetime:
+    """The newest end that was seen on this host, or now: the clock may have stepped back since."""
+    return max(now, tx.get("newest_end", host) or LONG_AGO)
+
+
 def _meets(claim: Claim, host: str, start: datetime, end: datetime) -> bool:
     return claim.host_id == host and claim.ends_at > start and claim.starts_at < end
 
@@ -175,13 +189,13 @@ def _sitting(item: dict[str, Any], reservation_id: str) -> str:
 
 
 def _find_time(
-    tx: MemoryTx, reservation_id: str, item: dict[str, Any]
+    tx: MemoryTx, reservation_id: str, item: dict[str, Any], now: datetime
 ) -> tuple[dict[str, tuple[int, ...]], str]:
     """Places by host; none, and why not: 'taken' or 'day_full'."""
     found: dict[str, tuple[int, ...]] = {}
     refused = ""
     for number, host in enumerate(item["hosts"]):
-        seated = _seated(tx, reservation_id, item, host)
+        seated = _seated(tx, reservation_id, item, host, now)
         if seated is None or item["seats"] > item["seats_max"] - len(seated):
             refused = "taken"
         elif item.get("day_max") is not None and _day_is_full(tx, reservation_id, item, number):
@@ -197,12 +211,14 @@ def _find_time(
     return found, ""
 
 
-def _seated(tx: MemoryTx, reservation_id: str, item: dict[str, Any], host: str) -> set[int] | None:
+def _seated(
+    tx: MemoryTx, reservation_id: str, item: dict[str, Any], host: str, now: datetime
+) -> set[int] | None:
     """The seats that are taken in this very sitting; None: something else takes the time."""
     start, end = item["starts_at"], item["ends_at"]
     if any(busy[0] == host and busy[2] > start and busy[1] < end for busy in tx.rows("busy")):
         return None
-    now = max(tx.memory.clock(), tx.get("newest_end", host) or LONG_AGO)
+    now = _seen(tx, host, now)
     sitting = _sitting(item, reservation_id)
     seated: set[int] = set()
     for claim in tx.rows("claim"):
@@ -310,10 +326,12 @@ async def take_time(
         "seats": reservation.seats,
         "seats_max": seats_max,
     }
-    await _expire_in_the_way(tx, [(host, item["starts_at"], item["ends_at"]) for host in hosts])
-    found, _ = _find_time(tx, reservation.id, item)
+    now = tx.memory.clock()
+    await _expire_in_the_way(tx, [(host, item["starts_at"], item["ends_at"]) for host in hosts], now)
+    found, _ = _find_time(tx, reservation.id, item, now)
     if not found:
         return False
+    await tx.turn()
     for claim in _claims_of(tx, reservation.id):
         tx.delete("claim", (reservation.id, claim.host_id))
     firm = live_until is None

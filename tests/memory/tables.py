@@ -97,6 +97,7 @@ class Memory:
         self.locks = locks
         self.tables: dict[str, dict[Any, Any]] = {name: {} for name in TABLES}
         self.numbers = 0
+        self.catalog_version = 0
 
     def begin(self) -> "MemoryTx":
         return MemoryTx(self)

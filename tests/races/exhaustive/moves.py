@@ -198,7 +198,7 @@ class Moves:
             customer=scene.CUSTOMER,
         )
         now = self.scenario.at(clock)
-        wanted = want(Offer(self.event_type, [self.host], False, now), request, scene.LIMITS, None)
+        wanted = want(Offer(self.event_type, [self.host], False, 0, now), request, scene.LIMITS, None)
         if isinstance(wanted, Refusal):
             return Happened(f"reserve: {wanted.code}", client)
         wanted.item["payees"] = {scene.HOST: scene.PAYEE}

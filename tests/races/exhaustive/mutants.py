@@ -43,7 +43,8 @@ TWO_PAYMENTS = {
         slots=(0,),
         payments_max=2,
         flights=0,
-        verbs=frozenset({"decline", "release"}),
+        verbs=frozenset({"decline"}),
+        faults=frozenset(),
     )
     for mode in Mode
 }
@@ -100,8 +101,8 @@ _find_time = memory_reservations._find_time
 _close_open = outcome.close_open
 
 
-def _claims_processing_time(tx: Any, reservation_id: str, item: Any) -> Any:
-    found, refused = _find_time(tx, reservation_id, item)
+def _claims_processing_time(tx: Any, reservation_id: str, item: Any, now: datetime) -> Any:
+    found, refused = _find_time(tx, reservation_id, item, now)
     if found:
         return found, refused
     rivals = [tx.get("reservation", claim.reservation_id) for claim in tx.rows("claim")]

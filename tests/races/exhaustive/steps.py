@@ -116,6 +116,7 @@ WORLD = World(
     database=ASKING,  # type: ignore[arg-type]
     claims=None,  # type: ignore[arg-type]
     offers=None,  # type: ignore[arg-type]
+    slot_lists=None,  # type: ignore[arg-type]
     providers={"sandbox": ASKING},  # type: ignore[dict-item]
     key_ring=ASKING,  # type: ignore[arg-type]
     limits=scene.LIMITS,
