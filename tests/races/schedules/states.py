@@ -62,6 +62,8 @@ class State:
     mode: Mode = Mode.AUTHORIZE
     rules: dict[str, Any] = field(default_factory=dict)
     hosts: int = 1
+    long: bool = False
+    """Only in the long run: much like another one, with money that moves another way."""
 
 
 STATES: dict[str, State] = {}
@@ -244,10 +246,10 @@ async def _confirmed_by_reference(shop: Shop, bench: Bench) -> Subject:
 
 def _with_mode(mode: Mode) -> None:
     """The states that differ by how the money moves."""
-    sale = mode is Mode.SALE
+    sale, uncloseable = mode is Mode.SALE, mode is Mode.SALE_UNCLOSEABLE
     ticks = (PAST, PAST_CLOSING) if sale else (PAST,)
 
-    @state(f"open {mode}", "reservation live priced payment", ticks=ticks, mode=mode)
+    @state(f"open {mode}", "reservation live priced payment", ticks=ticks, mode=mode, long=uncloseable)
     async def _open_checkout(shop: Shop, bench: Bench) -> Subject:
         return _subject(shop, *await _open(shop))
 
@@ -255,13 +257,15 @@ def _with_mode(mode: Mode) -> None:
     async def _paid_unheard(shop: Shop, bench: Bench) -> Subject:
         return _subject(shop, *await _paid(shop))
 
-    @state(f"lapsed open {mode}", "reservation priced payment", ticks=ticks[1:], mode=mode)
+    @state(f"lapsed open {mode}", "reservation priced payment", ticks=ticks[1:], mode=mode, long=not sale)
     async def _lapsed_open(shop: Shop, bench: Bench) -> Subject:
         held, payment = await _open(shop)
         await bench.move_clock(NEARLY + PAST)
         return _subject(shop, held, payment, just_before=timedelta(0))
 
-    @state(f"paid late {mode}", "reservation priced payment money", ticks=ticks[1:], mode=mode)
+    @state(
+        f"paid late {mode}", "reservation priced payment money", ticks=ticks[1:], mode=mode, long=uncloseable
+    )
     async def _paid_late(shop: Shop, bench: Bench) -> Subject:
         held, payment = await _open(shop)
         await bench.move_clock(NEARLY + PAST)
@@ -278,7 +282,7 @@ def _with_mode(mode: Mode) -> None:
             shop.provider.bring_money(payment.provider_ref or "")
             return _subject(shop, held, payment)
 
-    @state(f"confirmed {mode}", "reservation firm priced payment money", mode=mode)
+    @state(f"confirmed {mode}", "reservation firm priced payment money", mode=mode, long=uncloseable)
     async def _confirmed(shop: Shop, bench: Bench) -> Subject:
         held, payment = await _paid(shop)
         await advance.advance(shop.world, payment.id)
@@ -286,7 +290,7 @@ def _with_mode(mode: Mode) -> None:
             await advance.capture(shop.world, payment.id)
         return _subject(shop, held, payment)
 
-    @state(f"refund due {mode}", "reservation priced payment money owed", mode=mode)
+    @state(f"refund due {mode}", "reservation priced payment money owed", mode=mode, long=not sale)
     async def _refund_due(shop: Shop, bench: Bench) -> Subject:
         subject = await _confirmed(shop, bench)
         part = Money(2000, "EUR")
