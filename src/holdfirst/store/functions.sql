@@ -18,9 +18,9 @@ begin
 end $$;
 
 -- Write down what the clock has ended by `p_now`, where it stands in the way of these intervals. A host on which a later
--- end was seen goes by that one: the clock may have stepped back since.
+-- end was seen goes by that one: the clock may have stepped back since. `p_but`: who moves is not in its own way.
 create or replace function expire_in_the_way(
-    p_hosts text[], p_from timestamptz[], p_to timestamptz[], p_now timestamptz
+    p_hosts text[], p_from timestamptz[], p_to timestamptz[], p_now timestamptz, p_but text
 ) returns void language plpgsql as $$
 declare
     v_due text[];
@@ -33,7 +33,7 @@ begin
         from host join claim on host_id = host.id
         where host.id = looked_at.host and ends_at > looked_at.starts
           and ends_at < looked_at.ends + interval '9 days' and starts_at < looked_at.ends
-          and live_until <= greatest(p_now, newest_end)
+          and live_until <= greatest(p_now, newest_end) and reservation_id is distinct from p_but
     ) over;
     if v_due is null then
         return;
@@ -142,7 +142,8 @@ declare
     v_found record;
 begin
     perform expire_in_the_way(
-        p_hosts, array_fill(p_from, array[cardinality(p_hosts)]), array_fill(p_to, array[cardinality(p_hosts)]), v_now
+        p_hosts, array_fill(p_from, array[cardinality(p_hosts)]), array_fill(p_to, array[cardinality(p_hosts)]), v_now,
+        p_reservation
     );
     --gate: retake_due_expired
     select * into v_found from find_time(
@@ -320,7 +321,7 @@ begin
     --gate: locked
     -- One instant for what is over and for what is free: what ends between the two would be sold and not written down.
     v_now := the_clock();
-    perform expire_in_the_way(p_hosts, p_from, p_to, v_now);
+    perform expire_in_the_way(p_hosts, p_from, p_to, v_now, null);
     --gate: due_expired
 
     -- Fresh nearly always, and then this is all: the answer is written with the reservation.
