@@ -43,7 +43,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     words = {name: f"{count:,}" for name, count in sums.items()}
     line = (
         "races: {scenarios} scenarios, {complete} schedules (complete, no two equal up to steps that commute)"
-        " + {bounded} with at most 3 preemptions + {redundant} played and not counted;"
+        " + {bounded} of larger scenarios (not complete) + {redundant} played and not counted;"
         " {outcomes} outcomes, all allowed; {diverged} diverged; {killed} of {guards} broken guards caught;"
         " naive: {naive_double} double bookings, {naive_ghosts} ghost payments in {naive_schedules} schedules;"
         " holdfirst: {ours_double} and {ours_ghosts} in {ours_schedules}"

@@ -83,7 +83,7 @@ GUARDS = [
         "what is over is expired, not only overlooked, when time is taken",
         "lapsed",
         "reserve + reserve overlapping",
-        in_sql("    perform expire_in_the_way(p_hosts, p_from, p_to, v_now);\n", "\n"),
+        in_sql("    perform expire_in_the_way(p_hosts, p_from, p_to, v_now, null);\n", "\n"),
     ),
     guard(
         "what is over is expired when time is moved to",
@@ -91,7 +91,7 @@ GUARDS = [
         "reschedule + reserve",
         in_sql(
             "    perform expire_in_the_way(\n        p_hosts, array_fill(p_from, array[cardinality(p_hosts)]),"
-            " array_fill(p_to, array[cardinality(p_hosts)]), v_now\n    );",
+            " array_fill(p_to, array[cardinality(p_hosts)]), v_now,\n        p_reservation\n    );",
         ),
     ),
     guard(

@@ -173,7 +173,9 @@ async def replay(bench: Bench, scenario: Scenario, subject: Subject, letters: st
     judged = Judged(bench, scenario, subject, Allowed())
     race = await starter(bench, scenario, subject)()
     for letter in letters:
-        await race.take(letter, bench.changed)
+        # The code may have changed since: who cannot go is passed over.
+        if letter in race.enabled():
+            await race.take(letter, bench.changed)
     while enabled := race.enabled():
         await race.take(next(iter(enabled)), bench.changed)
     _, _, essence = await judged.came_to(race)
