@@ -336,6 +336,7 @@ begin
         returning result ->> 'id' as id
     ) select array_agg(id) into v_fresh from fresh;
 
+    --gate: keys_written
     for v in
         select wanted.*, mine.sitting, greatest(the_clock(), seen.newest_end) as now, seen.nobody_there,
             (select catalog_version from account where account.id = wanted.account_id) as catalog_now
@@ -408,7 +409,6 @@ begin
             continue;
         end if;
 
-        --gate: time_found
         -- After this point it must succeed.
         outcome := 'held';
         hosts := v_hosts;

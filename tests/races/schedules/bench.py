@@ -19,7 +19,9 @@ from conftest import make_database
 from fakes import FakeMail, FakePayments
 from holdfirst import ids
 from holdfirst.effects import confirm
-from holdfirst.store import catalog, reservations
+from holdfirst.effects.offers import Offers
+from holdfirst.effects.slot_lists import SlotLists
+from holdfirst.store import reservations
 from holdfirst.store.database import SESSION, Database
 from holdfirst.store.migrations import migrate
 from holdfirst.store.together import Together
@@ -157,7 +159,8 @@ class Bench:
             self.shop.world,
             database=database,
             claims=Together(database, reservations.reserve, reservations.key_of),
-            offers=Together(database, catalog.load_offers),
+            offers=Offers(database),
+            slot_lists=SlotLists(database),
             providers={"fake": provider or self._provider},
             mail=self._mail,
         )

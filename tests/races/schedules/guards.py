@@ -98,19 +98,34 @@ GUARDS = [
         "what overlaps is taken",
         "free",
         "reserve + reserve overlapping",
-        in_sql("v_look.busy or v_look.overlaps", "v_look.busy"),
+        in_sql("select coalesce(live.overlaps, false) or exists (", "select exists ("),
     ),
     guard(
         "what is busy is taken",
         "busy",
         "reserve + reserve",
-        in_sql("v_look.busy or v_look.overlaps", "v_look.overlaps"),
+        in_sql(
+            "select coalesce(live.overlaps, false) or exists (",
+            "select coalesce(live.overlaps, false) or false and exists (",
+        ),
     ),
     guard(
         "no more seats than there are",
         "one of two seats",
         "reserve + reserve",
         in_sql("p_seats > p_seats_max - seats_of(v_look.seated)", "false"),
+    ),
+    guard(
+        "the quick way is for time where nobody is",
+        "free",
+        "reserve + reserve overlapping",
+        in_sql("if v.nobody_there and", "if true and"),
+    ),
+    guard(
+        "the quick way is for sittings where nobody sits",
+        "one of two seats",
+        "reserve + reserve",
+        in_sql("bool_and(not taken and seated is null)", "bool_and(not taken)"),
     ),
     guard(
         "no more a day than the rules say",

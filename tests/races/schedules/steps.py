@@ -51,11 +51,10 @@ SEGMENTS = {
     "key_locked": (("clock",), ("idempotency_key",)),
     "key_read": ((), ("idempotency_key",)),
     "locked": (("clock", "host", "claim"), ()),
-    "due_expired": (("clock", "host"), ("idempotency_key",)),
+    "due_expired": (("clock",), ("idempotency_key",)),
+    "keys_written": (("clock", "host", "claim", "busy", "account"), ("idempotency_key",)),
     "key_written": (("claim", "host", "busy", "reservation"), ()),
-    "time_found": ((), ("claim",)),
-    "time_taken": ((), ("reservation",)),
-    "reservation_written": ((), ("job", "idempotency_key")),
+    "time_taken": ((), ("claim", "reservation", "job", "idempotency_key")),
 }
 # And before the first one.
 BEGINNINGS = {
