@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """A payment provider and a mail server that do what a test says. Held to the same contract as the real ones."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.message import EmailMessage
+from typing import Any, ClassVar
 
 from holdfirst.payment.money import Money
-from holdfirst.payment.payment import Mode
+from holdfirst.payment.payment import Methods, Mode
 from holdfirst.payment.provider import (
     BadNotification,
     CheckoutSpec,
     Credentials,
     Done,
     Hint,
+    Link,
     Notification,
     NotOpen,
     Opened,
@@ -39,6 +42,10 @@ class FakePayments:
     """In memory. `faults[operation]` is a list of answers for the next calls: `lost_before`, `lost_after`, `refused`."""
 
     name = "fake"
+    modes: ClassVar[dict[Methods, Mode]] = {
+        Methods.HOLDS_ONLY: Mode.AUTHORIZE,
+        Methods.HOLDS_AND_SALES: Mode.SALE,
+    }
 
     def __init__(self) -> None:
         self.checkouts: dict[str, FakeCheckout] = {}
@@ -62,12 +69,15 @@ class FakePayments:
 
     def bring_money(self, ref: str) -> None:
         """As this checkout's mode does."""
-        if self.checkouts[ref].spec.mode is Mode.AUTHORIZE:
-            self.authorize(ref)
-        else:
+        if self.checkouts[ref].spec.mode.is_sale:
             self.pay(ref)
+        else:
+            self.authorize(ref)
 
     # What we ask
+
+    def read_credentials(self, given: Mapping[str, Any], *, livemode: bool) -> dict[str, str]:
+        return {name: str(value) for name, value in given.items()}
 
     def _fault(self, operation: str, key: str) -> str | None:
         self.calls.append((operation, key))
@@ -104,7 +114,7 @@ class FakePayments:
         checkout = self.checkouts[provider_ref]
         if fault == "lost_before":
             return Unknown("lost")
-        if fault == "refused" or checkout.spec.mode is Mode.SALE_UNCLOSEABLE:
+        if fault == "refused" or not checkout.spec.mode.can_be_closed:
             return Refused("cannot be closed")
         if checkout.phase is not Phase.OPEN:
             return NotOpen()
@@ -151,8 +161,11 @@ class FakePayments:
             given = sum(one.amount_minor for one in checkout.refunds.values())
             if given + amount.amount_minor > checkout.captured:
                 return Refused("more than was captured")
-            checkout.refunds[key] = RefundTruth(key, amount.amount_minor, RefundPhase.DONE)
+            checkout.refunds[key] = RefundTruth(key, amount.amount_minor, RefundPhase.DONE, key)
         return Unknown("lost") if fault == "lost_after" else Done()
+
+    async def onboarding_link(self, return_url: str, refresh_url: str, account: Credentials) -> Link:
+        return Link(f"https://fake.example/setup/{account.payment_account_id}")
 
     def read_notification(self, notification: Notification, account: Credentials) -> Hint | BadNotification:
         return Hint(provider_ref=notification.query["ref"])

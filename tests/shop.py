@@ -26,10 +26,10 @@ from holdfirst.refusal import Refusal
 from holdfirst.reservation.event_type import EventType, EventTypeRules, Host
 from holdfirst.reservation.reservation import Reservation
 from holdfirst.settings import Limits
-from holdfirst.store import accounts, catalog, jobs, payments, reservations
+from holdfirst.store import accounts, catalog, jobs, payees, payments, reservations
 from holdfirst.store.accounts import Account
 from holdfirst.store.database import Database, Tx
-from holdfirst.store.payments import PaymentAccount
+from holdfirst.store.payees import PaymentAccount
 from holdfirst.store.together import Together
 from holdfirst.worker import KINDS
 
@@ -166,7 +166,7 @@ async def open_shop(
     async def build(tx: Tx) -> None:
         now = await tx.now()
         await accounts.insert_account(tx, Account(account_id, account_id, "test", now))
-        await payments.insert_payee(
+        await payees.insert(
             tx,
             PaymentAccount(
                 id=shop.payee_id,

@@ -28,7 +28,6 @@ LONG_FUNCTIONS = {"store/reservations.py save": 56}
 LONG_FILES = {"demo.py": 453}
 MANY_PARAMETERS = {
     "availability/slots.py find_slots": 7,
-    "flows/payment_accounts.py create_payment_account": 8,
     "server.py _serve_by_children": 7,
     "store/payments.py find": 7,
     "store/reservations.py find": 10,

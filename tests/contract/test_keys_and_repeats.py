@@ -30,6 +30,10 @@ async def requests(counter: Counter) -> dict[str, tuple[str, Any]]:
         "/v1/hosts": ("/v1/hosts", host),
         "/v1/event-types": ("/v1/event-types", offer),
         "/v1/payment-accounts": ("/v1/payment-accounts", {"provider": "sandbox"}),
+        "/v1/payment-accounts/{payment_account}/onboarding-link": (
+            f"/v1/payment-accounts/{counter.site.shop.payee_id}/onboarding-link",
+            {"return_url": "https://shop.example/", "refresh_url": "https://shop.example/"},
+        ),
         res: (res, {"event_type": counter.offers["free"], "start": counter.next_start()}),
         f"{res}/{{reservation}}/checkout": (f"{res}/{held['checkout']['id']}/checkout", RETURN),
         f"{res}/{{reservation}}/extend": (f"{res}/{held['extend']['id']}/extend", {}),

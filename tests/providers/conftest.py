@@ -11,6 +11,7 @@ from .sandbox_stage import SandboxStage
 
 @pytest.fixture(params=list(Mode), ids=str)
 async def stage(database: Database, request: pytest.FixtureRequest) -> AsyncIterator[SandboxStage]:
+    """The sandbox's; another provider's test file has a fixture of this name of its own."""
     stage = SandboxStage(database.url, request.param)
     yield stage
     await stage.aclose()

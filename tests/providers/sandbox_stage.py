@@ -26,6 +26,8 @@ DEAD = (State.CLOSED, State.FAILED, State.ABANDONED)
 
 class SandboxStage:
     signs = True
+    keeps_keys = True
+    a_decline_is_final = True
 
     def __init__(self, database_url: str, mode: Mode) -> None:
         self.mode = mode
@@ -52,7 +54,7 @@ class SandboxStage:
 
     @property
     def way_to_pay(self) -> Action:
-        return Action.AUTHORIZE if self.mode is Mode.AUTHORIZE else Action.PAY
+        return Action.PAY if self.mode.is_sale else Action.AUTHORIZE
 
     async def act(self, ref: str, action: Action, *, force: bool = False) -> Checkout | Refusal:
         return await self.company.act(ref, action, force=force, notifications=0)

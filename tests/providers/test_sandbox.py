@@ -7,7 +7,6 @@ import time
 import pytest
 
 from holdfirst.payment.money import Money
-from holdfirst.payment.payment import Mode
 from holdfirst.payment.provider import (
     Credentials,
     Opened,
@@ -34,7 +33,7 @@ async def test_amounts_are_cumulative(stage: SandboxStage) -> None:
     await stage.provider.refund(ref, Money(1500, "EUR"), "one", stage.account)
     ledger = await stage.company.ledger(ref)
     assert ledger is not None
-    promised = 6000 if stage.mode is Mode.AUTHORIZE else 0
+    promised = 0 if stage.mode.is_sale else 6000
     assert (ledger.state, ledger.authorized, ledger.captured, ledger.voided, ledger.refunded) == (
         State.CAPTURED,
         promised,

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from holdfirst.payment.payment import Mode
 from holdfirst.payment.provider import (
     Done,
     Hint,
@@ -30,7 +29,7 @@ async def test_an_action_fits_the_mode_or_is_refused(stage: SandboxStage, action
     ref = await opened(stage)
     after = await stage.act(ref, action)
     expected = {
-        stage.way_to_pay: State.AUTHORIZED if stage.mode is Mode.AUTHORIZE else State.CAPTURED,
+        stage.way_to_pay: State.CAPTURED if stage.mode.is_sale else State.AUTHORIZED,
         Action.DECLINE: State.FAILED,
         Action.ABANDON: State.ABANDONED,
     }.get(action)
@@ -48,7 +47,7 @@ async def test_an_action_fits_the_mode_or_is_refused(stage: SandboxStage, action
 
 @pytest.mark.parametrize("state", DEAD, ids=str)
 async def test_force_goes_through_what_is_dead(stage: SandboxStage, state: State) -> None:
-    if state is State.CLOSED and stage.mode is Mode.SALE_UNCLOSEABLE:
+    if state is State.CLOSED and not stage.mode.can_be_closed:
         pytest.skip("never closed")
     ref = await stage.brought_to(state)
     assert isinstance(await stage.act(ref, stage.way_to_pay), Refusal)
@@ -83,7 +82,7 @@ async def test_a_reference_of_nobody(stage: SandboxStage, ref: str) -> None:
 async def test_a_late_payment_goes_through_whatever_happened(
     stage: SandboxStage, clock, state: State
 ) -> None:
-    if state is State.CLOSED and stage.mode is Mode.SALE_UNCLOSEABLE:
+    if state is State.CLOSED and not stage.mode.can_be_closed:
         pytest.skip("never closed")
     ref = await opened(stage)
     late = await stage.company.pay_late(ref)
@@ -104,7 +103,7 @@ async def test_a_late_payment_goes_through_whatever_happened(
     survivor = Books(stage.books._url)
     seen = await SandboxProvider(survivor, public_url="").fetch(ref, stage.account)
     await survivor.aclose()
-    assert seen.phase is (Phase.AUTHORIZED if stage.mode is Mode.AUTHORIZE else Phase.CAPTURED)
+    assert seen.phase is (Phase.CAPTURED if stage.mode.is_sale else Phase.AUTHORIZED)
 
 
 async def test_a_late_payment_goes_through_once(authorizing: SandboxStage, clock) -> None:

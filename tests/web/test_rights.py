@@ -38,6 +38,7 @@ RIGHTS = {
     "GET /v1/payment-accounts/{payment_account:str}": "s",
     "PATCH /v1/payment-accounts/{payment_account:str}": "s",
     "DELETE /v1/payment-accounts/{payment_account:str}": "s",
+    "POST /v1/payment-accounts/{payment_account:str}/onboarding-link": "s",
     "GET /v1/event-types/{event_type:str}/slots": "sp",
     "GET /v1/event-types/{event_type:str}/slots/stream": "sp",
     "POST /v1/reservations": "sp",
@@ -75,6 +76,10 @@ BODIES = {
     f"POST {RESERVATION}/checkout": {"return_url": "https://shop.example/"},
     f"POST {RESERVATION}/reschedule": {"start": "2030-01-01T00:00:00Z"},
     "POST /v1/payments/{payment:str}/resolve": {"note": "seen"},
+    "POST /v1/payment-accounts/{payment_account:str}/onboarding-link": {
+        "return_url": "https://shop.example/",
+        "refresh_url": "https://shop.example/",
+    },
 }
 RANGE = {"start": "2030-01-01T00:00:00Z", "end": "2030-01-02T00:00:00Z"}
 

@@ -9,12 +9,12 @@ from holdfirst.effects.opening import reopen
 from holdfirst.effects.world import Desk, World, asked, desk_of, ref_of
 from holdfirst.errors import ProviderUnavailable
 from holdfirst.flows import pay
-from holdfirst.payment.payment import Mode, Payment, next_check
+from holdfirst.payment.payment import Payment, next_check
 from holdfirst.payment.provider import Done, NotOpen, Phase, Refused, Truth, Unknown
 from holdfirst.reservation.reservation import Reservation
-from holdfirst.store import payments
+from holdfirst.store import payees, payments
 from holdfirst.store.database import Tx
-from holdfirst.store.payments import PaymentAccount
+from holdfirst.store.payees import PaymentAccount
 from holdfirst.store.reservations import TimeLost
 
 ASK_AT_MOST_EVERY = timedelta(seconds=1)
@@ -50,7 +50,7 @@ async def close(world: World, payment_id: str) -> None:
     if await world.database.run(pay.never_opened, payment_id):
         return
     payment, desk = await at_desk(world, payment_id)
-    if payment.mode is Mode.SALE_UNCLOSEABLE:
+    if not payment.mode.can_be_closed:
         return
     match await asked(desk.provider.close(ref_of(payment), desk.account)):
         case Done():
@@ -125,7 +125,7 @@ async def meet(
 async def _load(tx: Tx, payment_id: str) -> tuple[Payment, PaymentAccount]:
     payment = await payments.load(tx, payment_id)
     assert payment is not None, payment_id
-    return payment, await payments.load_payee_even_deleted(tx, payment.payment_account_id)
+    return payment, await payees.load_even_deleted(tx, payment.payment_account_id)
 
 
 async def _now(tx: Tx) -> datetime:

@@ -9,7 +9,7 @@ from holdfirst.effects.advance import advance_if_due, close
 from holdfirst.effects.world import World
 from holdfirst.errors import ProviderUnavailable
 from holdfirst.flows.confirm import Asks, CloseFirst, ConfirmRequest, confirm
-from holdfirst.payment.payment import Mode, Payment, PaymentStatus
+from holdfirst.payment.payment import Payment, PaymentStatus
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.reservation import Reservation, Status, status_at
 from holdfirst.store import payments, reservations
@@ -50,7 +50,7 @@ async def _paid_unheard(world: World, reservation_id: str) -> bool:
     """Whether a checkout that cannot be closed turns out to be paid: nobody is to pay twice."""
     attempts, reservation, _ = await world.database.run(_attempts, reservation_id)
     for payment in attempts:
-        if payment.can_bring_money and payment.provider_ref and payment.mode is Mode.SALE_UNCLOSEABLE:
+        if payment.can_bring_money and payment.provider_ref and not payment.mode.can_be_closed:
             now = await advance_if_due(world, payment.id)
             if now is not None and now[0].paid_by == payment.id and reservation.paid_by is None:
                 return True

@@ -25,7 +25,9 @@ async def open_at_provider(world: World, to_open: pay.ToOpen) -> tuple[Reservati
             return Refusal(
                 Code.CHECKOUT_REFUSED, f"The payment provider refused to open a checkout: {reason}"
             )
-        case Unknown():
+        case Unknown(key_spent=spent):
+            if spent:
+                await world.database.run(pay.take_next_key, payment.id, to_open.spec.key)
             return Refusal(
                 Code.PROVIDER_UNAVAILABLE, "The payment provider did not answer; ask again.", retry_after=2
             )
@@ -34,8 +36,6 @@ async def open_at_provider(world: World, to_open: pay.ToOpen) -> tuple[Reservati
 async def reopen(world: World, payment_id: str) -> Payment | None:
     """For a payment whose answer was lost: send the frozen request again. None: still no answer."""
     to_open = await world.database.run(pay.load_to_open, payment_id)
-    if isinstance(to_open, Refusal):
-        return None
     opened = await open_at_provider(world, to_open)
     return None if isinstance(opened, Refusal) else opened[1]
 

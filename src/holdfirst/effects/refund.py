@@ -17,6 +17,8 @@ from holdfirst.store.database import Tx
 
 ASK_AGAIN = timedelta(seconds=30)
 TRY_AGAIN = timedelta(hours=1)
+PATIENCE = timedelta(hours=30)
+"""Some providers refund only after a day: what is refused for now is tried for so long before a human is told."""
 
 
 async def pay_back(world: World, payment_id: str) -> datetime | None:
@@ -35,8 +37,10 @@ async def pay_back(world: World, payment_id: str) -> datetime | None:
                 return await world.database.run(_after, TRY_AGAIN)
             if found is RefundPhase.DONE:
                 continue
-        if not await _send(world, due):
-            await world.database.run(refund.tell_a_human, payment_id, "refund_refused")
+        refused = await _send(world, due)
+        if refused is not None:
+            if not refused.for_now or await world.database.run(_older_than, due.refund.created_at, PATIENCE):
+                await world.database.run(refund.tell_a_human, payment_id, "refund_refused")
             return await world.database.run(_after, TRY_AGAIN)
         just_sent = due.refund.id
     return None
@@ -46,19 +50,21 @@ async def _found(world: World, due: DueRefund) -> RefundPhase | None:
     """How the provider's list says this refund stands; None: it is not there."""
     truth = await _truth(world, due)
     await meet(world, due.payment.id, truth)
-    return next((one.phase for one in truth.refunds if one.key == due.refund.id), None)
+    return await world.database.run(refund.phase_of, due, truth)
 
 
-async def _send(world: World, due: DueRefund) -> bool:
-    """False: refused for good (as the provider sees it now)."""
+async def _send(world: World, due: DueRefund) -> Refused | None:
+    """None: the provider took it."""
     await world.database.run(refund.about_to_send, due.refund.id)
     desk = desk_of(world, due.payee)
     amount = Money(due.refund.amount_minor, due.payment.amount.currency)
-    answer = await asked(desk.provider.refund(ref_of(due.payment), amount, due.refund.id, desk.account))
+    answer = await asked(desk.provider.refund(ref_of(due.payment), amount, due.refund.key, desk.account))
     if isinstance(answer, Unknown):
+        if answer.key_spent:
+            await world.database.run(refund.take_next_key, due)
         raise ProviderUnavailable(f"refund: {answer.reason}")
     await meet(world, due.payment.id, await _truth(world, due))
-    return not isinstance(answer, Refused)
+    return answer if isinstance(answer, Refused) else None
 
 
 async def _truth(world: World, due: DueRefund) -> Truth:
@@ -67,6 +73,10 @@ async def _truth(world: World, due: DueRefund) -> Truth:
     if isinstance(truth, Unknown):
         raise ProviderUnavailable(truth.reason)
     return truth
+
+
+async def _older_than(tx: Tx, since: datetime, age: timedelta) -> bool:
+    return await tx.now() - since > age
 
 
 async def _after(tx: Tx, wait: timedelta) -> datetime:

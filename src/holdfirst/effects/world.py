@@ -16,7 +16,7 @@ from holdfirst.payment.payment import Payment
 from holdfirst.payment.provider import Credentials, PaymentProvider, Unknown
 from holdfirst.settings import Limits
 from holdfirst.store.database import Database
-from holdfirst.store.payments import PaymentAccount
+from holdfirst.store.payees import PaymentAccount
 from holdfirst.store.reservations import Taken
 from holdfirst.store.together import Together
 
@@ -58,9 +58,12 @@ class Desk(msgspec.Struct, frozen=True):
 def desk_of(world: World, payee: PaymentAccount) -> Desk:
     """The credentials are unsealed here, for the length of the calls."""
     secrets = msgspec.json.decode(
-        world.key_ring.unseal(payee.sealed_credentials, payee.id), type=dict[str, str]
+        world.key_ring.unseal(payee.sealed_credentials, payee.sealed_for), type=dict[str, str]
     )
-    return Desk(world.providers[payee.provider], Credentials(payee.id, payee.livemode, secrets))
+    return Desk(
+        world.providers[payee.provider],
+        Credentials(payee.id, payee.livemode, secrets, payee.connected_account),
+    )
 
 
 async def asked(call: Awaitable[T]) -> T | Unknown:

@@ -9,14 +9,15 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from holdfirst import ids
-from holdfirst.flows.payment_accounts import Seal, create_payment_account
+from holdfirst.flows.payment_accounts import Seal
 from holdfirst.key_ring import KeyRing
 from holdfirst.payment.payment import Mode
 from holdfirst.refusal import Code, Refusal, invalid
 from holdfirst.reservation.text import SLUG, origin_fault
-from holdfirst.store import accounts
+from holdfirst.store import accounts, payees
 from holdfirst.store.accounts import Account, ApiKey
 from holdfirst.store.database import Tx
+from holdfirst.store.payees import PaymentAccount
 
 KINDS: Mapping[str, str] = {"secret": "sk", "publishable": "pk"}
 SANDBOX_OF_TEST = "pac_sandbox"
@@ -32,16 +33,19 @@ async def create_account(tx: Tx, key_ring: KeyRing, slug: str, mode: str) -> Acc
     if not await accounts.insert_account(tx, account):
         return Refusal(Code.SLUG_TAKEN, "Another account has this slug.")
     if mode == "test":
-        await create_payment_account(
-            tx,
-            account.id,
+        payee_id = SANDBOX_OF_TEST if slug == "test" else ids.make("pac")
+        payee = PaymentAccount(
+            id=payee_id,
+            account_id=account.id,
             livemode=False,
             provider="sandbox",
             mode=Mode.AUTHORIZE,
-            secrets=sandbox_secrets(),
-            seal=sealer(key_ring),
-            named=SANDBOX_OF_TEST if slug == "test" else None,
+            sealed_credentials=sealer(key_ring)(sandbox_secrets(), payee_id),
+            charges_enabled=True,
+            problem=None,
+            created_at=account.created_at,
         )
+        await payees.insert(tx, payee)
     return account
 
 

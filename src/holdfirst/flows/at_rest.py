@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 
 from holdfirst.key_ring import KeyRing
-from holdfirst.store import accounts, payments
+from holdfirst.store import accounts, payees
 from holdfirst.store.database import Tx
 
 
@@ -14,7 +14,7 @@ async def known_ring(tx: Tx, fingerprints: Sequence[str]) -> bool:
     A new ring's newest key is noted.
     """
     known, ring = await accounts.ring_fingerprints(tx), set(fingerprints)
-    if (known and not known & ring) or not await payments.sealing_fingerprints(tx) <= ring:
+    if (known and not known & ring) or not await payees.sealing_fingerprints(tx) <= ring:
         return False
     await accounts.add_ring_fingerprint(tx, fingerprints[0])
     return True
@@ -23,9 +23,10 @@ async def known_ring(tx: Tx, fingerprints: Sequence[str]) -> bool:
 async def reseal(tx: Tx, key_ring: KeyRing) -> int:
     """Seal again what was sealed with an older key; answers how many."""
     count = 0
-    for payee in await payments.payees_of_all_accounts(tx):
-        if not key_ring.sealed_with_newest(payee.sealed_credentials):
-            plain = key_ring.unseal(payee.sealed_credentials, payee.id)
-            await payments.set_payee_credentials(tx, payee.id, key_ring.seal(plain, payee.id))
+    for payee_id, sealed in await payees.own_credentials(tx):
+        if not key_ring.sealed_with_newest(sealed):
+            await payees.set_credentials(
+                tx, payee_id, key_ring.seal(key_ring.unseal(sealed, payee_id), payee_id)
+            )
             count += 1
     return count

@@ -9,7 +9,7 @@ from holdfirst.flows.locked import lock_reservation_with_hosts
 from holdfirst.flows.outcome import became_firm
 from holdfirst.flows.pay import missing_details, retake, write_down_expiry
 from holdfirst.flows.reserve import slot_taken
-from holdfirst.payment.payment import Mode, Payment
+from holdfirst.payment.payment import Payment
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation import lifecycle
 from holdfirst.reservation.event_type import ConfirmBy, EventType, details_missing
@@ -81,7 +81,7 @@ def _obstacle(
         return refusal
     if missing := details_missing(event_type.rules, reservation.customer, reservation.answers):
         return missing_details(missing)
-    closable = [one.id for one in attempts if one.can_bring_money and one.mode is not Mode.SALE_UNCLOSEABLE]
+    closable = [one.id for one in attempts if one.can_bring_money and one.mode.can_be_closed]
     return CloseFirst(closable) if closable else None
 
 

@@ -12,7 +12,7 @@ from holdfirst.refusal import Code, Refusal, invalid, invalid_fields
 from holdfirst.reservation.event_type import ConfirmBy, EventType, EventTypeRules, Host, rule_problems
 from holdfirst.reservation.shape import merged, shaped
 from holdfirst.reservation.text import Slug
-from holdfirst.store import catalog, payments, reservations
+from holdfirst.store import catalog, payees, reservations
 from holdfirst.store.database import Tx
 
 
@@ -83,7 +83,7 @@ async def _refusal_of(tx: Tx, account_id: str, rules: EventTypeRules) -> Refusal
             return invalid(f"hosts[{index}]", "is not a host of this account")
         hosts.append(host)
     if rules.payment_account is not None:
-        payee = await payments.load_payee(tx, rules.payment_account)
+        payee = await payees.load(tx, rules.payment_account)
         if payee is None or payee.account_id != account_id:
             return invalid("payment_account", "is not a payment account of this account")
     if rules.priced and rules.confirm_by is ConfirmBy.CLIENT_SECRET:
@@ -92,8 +92,8 @@ async def _refusal_of(tx: Tx, account_id: str, rules: EventTypeRules) -> Refusal
             'With a price, confirm_by "client_secret" would let a browser say that it was paid;'
             ' use "payment", or "secret_key" where your own back end confirms.',
         )
-    payees = await payees_of(tx, account_id, rules, hosts)
-    return payees if isinstance(payees, Refusal) else None
+    paid = await payees_of(tx, account_id, rules, hosts)
+    return paid if isinstance(paid, Refusal) else None
 
 
 def _rules_of(form: EventTypeForm) -> EventTypeRules:

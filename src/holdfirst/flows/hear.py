@@ -1,31 +1,59 @@
 # SPDX-License-Identifier: Apache-2.0
 """A provider calls: keep what it said, and wish to ask it. Its word alone changes nothing."""
 
+from datetime import timedelta
+
 from holdfirst.payment.payment import Payment
 from holdfirst.payment.provider import Hint, Notification
-from holdfirst.store import jobs, payments
+from holdfirst.store import jobs, payees, payments
 from holdfirst.store.database import Tx
-from holdfirst.store.payments import PaymentAccount
+from holdfirst.store.payees import PaymentAccount
+
+ASK_UNSIGNED_AT_MOST_EVERY = timedelta(seconds=1)
+"""Where anybody can send a hint, so many in a second are one question, asked when the second is over."""
 
 
-async def hear(tx: Tx, payee: PaymentAccount, notification: Notification, hint: Hint) -> None:
-    """Stored, and its payment asked about now. One that is not ours is stored all the same."""
+async def hear(tx: Tx, payee: PaymentAccount, notification: Notification, hint: Hint) -> bool:
+    """Stored, and its payment asked about. False: about nothing of ours; signed, it is stored all the same."""
+    now = await tx.now()
+    whose = await _whose(tx, payee, hint)
+    payment = await _named(tx, whose, hint) if whose is not None else None
+    due = now
+    if hint.unsigned:
+        if payment is None:
+            return False
+        if payment.answered_at is not None:
+            due = max(now, payment.answered_at + ASK_UNSIGNED_AT_MOST_EVERY)
+        if due > now:
+            # Told already; one question more is asked, and nothing is stored for whoever only makes noise.
+            await jobs.enqueue(tx, payment.account_id, "advance", payment.id, due=due)
+            return True
     await payments.store_notification(tx, payee.provider, payee.id, notification)
-    payment = await _named(tx, payee, hint)
+    if hint.account_changed and whose is not None:
+        await jobs.enqueue(tx, payee.account_id, "check_payee", whose, due=now)
     if payment is not None:
-        await jobs.enqueue(tx, payment.account_id, "advance", payment.id, due=await tx.now())
+        await jobs.enqueue(tx, payment.account_id, "advance", payment.id, due=due)
+    return payment is not None or hint.account_changed
 
 
-async def _named(tx: Tx, payee: PaymentAccount, hint: Hint) -> Payment | None:
+async def _whose(tx: Tx, payee: PaymentAccount, hint: Hint) -> str | None:
+    """The payment account that is meant: a platform's address hears for its connected ones."""
+    if hint.connected_account is None or hint.connected_account == payee.connected_account:
+        return payee.id
+    return await payees.connected_to(tx, payee.id, hint.connected_account)
+
+
+async def _named(tx: Tx, payee_id: str, hint: Hint) -> Payment | None:
+    found: Payment | None = None
     if hint.provider_ref is not None:
-        found = await payments.by_ref(tx, payee.id, hint.provider_ref)
-        if found is not None:
-            return found
-    if hint.payment_id is not None:
-        named = await payments.load(tx, hint.payment_id)
-        if named is not None and named.payment_account_id == payee.id:
-            return named
-    return None
+        found = await payments.by_ref(tx, payee_id, hint.provider_ref)
+    if found is None and hint.payment_id is not None:
+        found = await payments.load(tx, hint.payment_id)
+        if found is not None and found.payment_account_id != payee_id:
+            found = None
+    if found is None and hint.money_ref is not None:
+        found = await payments.by_money_ref(tx, payee_id, hint.money_ref)
+    return found
 
 
 async def ask_soon(tx: Tx, payment_id: str) -> None:

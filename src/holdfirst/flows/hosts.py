@@ -18,7 +18,7 @@ from holdfirst.refusal import Code, Refusal, invalid, invalid_fields
 from holdfirst.reservation.event_type import Host, instant_fault
 from holdfirst.reservation.shape import merged, shaped
 from holdfirst.reservation.text import Line, Slug, email_fault, size_fault
-from holdfirst.store import catalog, payments, reservations
+from holdfirst.store import catalog, payees, reservations
 from holdfirst.store.database import Tx
 
 BUSY_MAX = timedelta(days=366)
@@ -118,7 +118,7 @@ async def _refusal_of(tx: Tx, account_id: str, form: HostForm) -> Refusal | None
     if problems := list(_problems(form)):
         return invalid_fields(problems)
     if form.payment_account is not None:
-        payee = await payments.load_payee(tx, form.payment_account)
+        payee = await payees.load(tx, form.payment_account)
         if payee is None or payee.account_id != account_id:
             return invalid("payment_account", "is not a payment account of this account")
     return None

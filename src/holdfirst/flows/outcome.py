@@ -8,7 +8,7 @@ import enum
 from collections.abc import Iterable
 from datetime import datetime
 
-from holdfirst.payment.payment import Mode, Payment
+from holdfirst.payment.payment import Payment
 from holdfirst.reservation.reservation import Reservation
 from holdfirst.store import jobs, reservations
 from holdfirst.store.database import Tx
@@ -36,7 +36,7 @@ async def became_free(tx: Tx, reservation: Reservation, payments: Iterable[Payme
 async def close_open(tx: Tx, payments: Iterable[Payment], now: datetime) -> None:
     """Close what can be closed; what cannot is watched."""
     for payment in payments:
-        if payment.can_bring_money and payment.mode is not Mode.SALE_UNCLOSEABLE:
+        if payment.can_bring_money and payment.mode.can_be_closed:
             await jobs.enqueue(tx, payment.account_id, "close", payment.id, due=now, lane=payment.id)
 
 

@@ -11,18 +11,20 @@ from holdfirst.flows.locked import Locked, lock_with_hosts
 from holdfirst.flows.outcome import Mail, became_firm, became_free, send_mail
 from holdfirst.flows.owed import apply_refunds, owe
 from holdfirst.payment.payment import Disposition, Late, Mode, Payment, PaymentStatus
-from holdfirst.payment.provider import CheckoutSpec, Phase, Truth
+from holdfirst.payment.provider import CheckoutSpec, Phase, Truth, key_generation, next_key
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation import lifecycle
 from holdfirst.reservation.event_type import EventType, details_missing
 from holdfirst.reservation.reservation import Ended, EndedBy, EndedCode, Reservation, Status, status_at
 from holdfirst.reservation.verdict import Verdict, as_frozen, judge, pinned_by, with_truth
 from holdfirst.settings import Limits
-from holdfirst.store import catalog, jobs, payments, reservations
+from holdfirst.store import catalog, jobs, payees, payments, reservations
 from holdfirst.store.database import Tx
-from holdfirst.store.payments import PaymentAccount
+from holdfirst.store.payees import PaymentAccount
 
 TELL_A_HUMAN_AFTER = timedelta(minutes=10)
+KEY_LIFE = timedelta(hours=23)
+"""Providers forget an idempotency key after a day: an older one is not trusted to name what it once did."""
 
 
 class CheckoutRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,9 +63,11 @@ async def open_payment(tx: Tx, request: CheckoutRequest, limits: Limits) -> ToOp
     missing = details_missing(event_type.rules, reservation.customer, reservation.answers)
     if missing:
         return missing_details(missing)
-    payee = await payments.load_payee(tx, reservation.payment_account_id or "")
+    payee = await payees.load(tx, reservation.payment_account_id or "")
     if payee is None:
         return Refusal(Code.NO_PAYMENT_ACCOUNT, "The payment account of this reservation is gone.")
+    if not payee.charges_enabled:
+        return cannot_take_money(payee)
     until = lifecycle.time_to_pay(
         reservation, now, checkout_min=limits.checkout_min, total_max=limits.total_max
     )
@@ -103,6 +107,7 @@ def _frozen(
     )
     spec = CheckoutSpec(
         key=payment.id,
+        frozen_at=now,
         amount=payment.amount,
         mode=payee.mode,
         livemode=payment.livemode,
@@ -112,22 +117,46 @@ def _frozen(
         notification_url=f"{request.public_url}/v1/notifications/{payee.provider}/{payee.id}",
         customer_email=reservation.customer.get("email"),
         locale=reservation.customer.get("locale"),
+        application_fee_minor=payee.fee_on(payment.amount),
     )
     return payment, spec
 
 
-async def _to_open(tx: Tx, payment: Payment) -> ToOpen | Refusal:
-    payee = await payments.load_payee(tx, payment.payment_account_id)
-    if payee is None:
-        return Refusal(Code.NO_PAYMENT_ACCOUNT, "The payment account of this payment is gone.")
-    return ToOpen(payment, await payments.spec_of(tx, payment.id), payee)
+def cannot_take_money(payee: PaymentAccount) -> Refusal:
+    return Refusal(
+        Code.CHECKOUT_REFUSED,
+        f"The payment account {payee.id} cannot take money now ({payee.problem or 'charges_disabled'}).",
+    )
 
 
-async def load_to_open(tx: Tx, payment_id: str) -> ToOpen | Refusal:
+async def _to_open(tx: Tx, payment: Payment) -> ToOpen:
+    """Also where its payment account was removed since: what is open goes on."""
+    payee = await payees.load_even_deleted(tx, payment.payment_account_id)
+    spec = await payments.spec_of(tx, payment.id)
+    forgotten = await tx.now() - spec.frozen_at > KEY_LIFE
+    if payment.provider_ref is None and forgotten and key_generation(spec.key) == 1:
+        spec = await _under_next_key(tx, payment.id, spec)
+    return ToOpen(payment, spec, payee)
+
+
+async def load_to_open(tx: Tx, payment_id: str) -> ToOpen:
     """The frozen request of a payment whose answer was lost, to be sent again."""
-    payment = await payments.load(tx, payment_id)
-    assert payment is not None
+    _, payment = await lock_payment(tx, payment_id)
     return await _to_open(tx, payment)
+
+
+async def take_next_key(tx: Tx, payment_id: str, spent: str) -> None:
+    """The provider keeps an answer under this key that settles nothing. Written before a call is made with the next."""
+    await lock_payment(tx, payment_id)
+    spec = await payments.spec_of(tx, payment_id)
+    if spec.key == spent:
+        await _under_next_key(tx, payment_id, spec)
+
+
+async def _under_next_key(tx: Tx, payment_id: str, spec: CheckoutSpec) -> CheckoutSpec:
+    later = replace(spec, key=next_key(spec.key))
+    await payments.save_spec(tx, payment_id, later)
+    return later
 
 
 def missing_details(missing: list[str]) -> Refusal:
@@ -135,13 +164,18 @@ def missing_details(missing: list[str]) -> Refusal:
 
 
 async def record_checkout(
-    tx: Tx, payment_id: str, provider_ref: str, checkout_url: str
+    tx: Tx, payment_id: str, provider_ref: str, checkout_url: str | None
 ) -> tuple[Reservation, Payment] | Refusal:
-    """The provider's reference. If the hold ended meanwhile, the new checkout is to be closed."""
+    """The provider's reference. If the hold ended meanwhile, the new checkout is to be closed.
+
+    The first that is written down stays: a provider that keeps no keys may have opened two, and the address of the other
+    is told to nobody.
+    """
     reservation, payment = await lock_payment(tx, payment_id)
     now = await tx.now()
-    payment = replace(payment, provider_ref=provider_ref, checkout_url=checkout_url)
-    await payments.save(tx, payment)
+    if payment.provider_ref is None:
+        payment = replace(payment, provider_ref=provider_ref, checkout_url=checkout_url)
+        await payments.save(tx, payment)
     if (status := status_at(reservation, now)) is not Status.HELD:
         reservation = await write_down_expiry(tx, reservation, [], now)
         await became_free(tx, reservation, [payment], now)
@@ -154,6 +188,7 @@ async def record_no_checkout(tx: Tx, payment_id: str) -> None:
     reservation, payment = await lock_payment(tx, payment_id)
     now = await tx.now()
     await payments.save(tx, replace(payment, status=PaymentStatus.FAILED))
+    await jobs.enqueue(tx, payment.account_id, "check_payee", payment.payment_account_id, due=now)
     await _let_deadline_expire(tx, reservation, payment, [], now)
 
 

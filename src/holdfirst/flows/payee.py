@@ -3,8 +3,8 @@
 
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.event_type import EventTypeRules, Host, Offer
-from holdfirst.store import payments
 from holdfirst.store.database import Tx
+from holdfirst.store.payees import of_account
 
 
 def named_payees(offer: Offer) -> dict[str, str] | None:
@@ -29,7 +29,7 @@ async def payees_of(
 ) -> dict[str, str] | Refusal:
     if not rules.priced:
         return {}
-    known = [payee.id for payee in await payments.payees(tx, account_id)]
+    known = [payee.id for payee in await of_account(tx, account_id)]
     only = known[0] if len(known) == 1 else None
     found: dict[str, str] = {}
     for host in hosts:

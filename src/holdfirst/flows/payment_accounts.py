@@ -3,63 +3,70 @@
 
 from collections.abc import Callable, Mapping
 
-import msgspec
+from msgspec.structs import replace
 
-from holdfirst import ids
-from holdfirst.payment.payment import Mode
-from holdfirst.refusal import Code, Refusal
-from holdfirst.store import payments
+from holdfirst.refusal import Code, Refusal, invalid
+from holdfirst.store import jobs, payees
 from holdfirst.store.database import Tx
-from holdfirst.store.payments import PaymentAccount
+from holdfirst.store.payees import PaymentAccount
 
 Seal = Callable[[Mapping[str, str], str], bytes]
 """Secrets, and the payment account they belong to → sealed."""
 
 
-async def create_payment_account(  # noqa: PLR0913, PLR0917  # an account, and everything that it is made of
-    tx: Tx,
-    account_id: str,
-    livemode: bool,
-    provider: str,
-    mode: Mode,
-    secrets: Mapping[str, str],
-    seal: Seal,
-    named: str | None = None,
-) -> PaymentAccount:
-    made_id = named or ids.make("pac")
-    made = PaymentAccount(
-        id=made_id,
-        account_id=account_id,
-        livemode=livemode,
-        provider=provider,
-        mode=mode,
-        sealed_credentials=seal(secrets, made_id),
-        charges_enabled=True,
-        problem=None,
-        created_at=await tx.now(),
-    )
-    await payments.insert_payee(tx, made)
+async def create_payment_account(tx: Tx, payee: PaymentAccount) -> PaymentAccount | Refusal:
+    """Stored, and its provider asked how it stands, from now on."""
+    made = replace(payee, created_at=await tx.now())
+    if made.platform_id is not None and made.connected_account is not None:
+        before = await payees.connected_to(tx, made.platform_id, made.connected_account)
+        if before is not None and await payees.load(tx, before) is not None:
+            return invalid("connected_account", f"is {before} already")
+    await payees.insert(tx, made)
+    await jobs.enqueue(tx, made.account_id, "check_payee", made.id, due=made.created_at)
     return made
 
 
-async def change_mode(
-    tx: Tx, account_id: str, payment_account_id: str, mode: Mode
+async def platform_of(
+    tx: Tx, account_id: str, provider: str | None, platform_id: str
 ) -> PaymentAccount | Refusal:
-    """For payments from now on; one that is open keeps the mode it was opened with."""
-    before = await payments.load_payee(tx, payment_account_id)
-    if before is None or before.account_id != account_id:
-        return no_such_payment_account()
-    await payments.set_payee_mode(tx, payment_account_id, mode)
-    return msgspec.structs.replace(before, mode=mode)
+    """The payment account whose credentials will act for a connected one."""
+    found = await payees.load(tx, platform_id)
+    if found is None or found.account_id != account_id or found.platform_id is not None:
+        return invalid("platform", "is not a payment account of this account with credentials of its own")
+    if provider is not None and provider != found.provider:
+        return invalid("provider", "is not the platform's")
+    return found
+
+
+async def change_terms(tx: Tx, changed: PaymentAccount) -> PaymentAccount:
+    """For payments from now on; one that is open keeps what it was opened with."""
+    await payees.set_terms(tx, changed)
+    return changed
+
+
+async def change_credentials(tx: Tx, changed: PaymentAccount) -> PaymentAccount:
+    await payees.set_credentials(tx, changed.id, changed.sealed_credentials)
+    await payees.set_standing(tx, changed.id, changed.charges_enabled, changed.problem)
+    await payees.set_notifies(tx, changed.id, changed.notifies)
+    await jobs.enqueue(tx, changed.account_id, "check_payee", changed.id, due=await tx.now())
+    return changed
+
+
+async def keep_registration(tx: Tx, payment_account_id: str, sealed: bytes) -> None:
+    """The provider knows our address now, and these credentials hold what it signs with."""
+    await payees.set_credentials(tx, payment_account_id, sealed)
+    await payees.set_notifies(tx, payment_account_id, notifies=True)
 
 
 async def delete_payment_account(tx: Tx, account_id: str, payment_account_id: str) -> Refusal | None:
-    before = await payments.load_payee(tx, payment_account_id)
+    before = await payees.load(tx, payment_account_id)
     if before is None or before.account_id != account_id:
         return no_such_payment_account()
-    if await payments.payee_in_use(tx, account_id, payment_account_id):
-        return Refusal(Code.STILL_IN_USE, "An event type or a host names this payment account.")
-    await payments.delete_payee(tx, payment_account_id)
+    if await payees.in_use(tx, account_id, payment_account_id):
+        return Refusal(
+            Code.STILL_IN_USE, "An event type, a host or a connected account names this payment account."
+        )
+    await payees.delete(tx, payment_account_id)
     return None
 
 

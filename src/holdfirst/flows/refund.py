@@ -6,9 +6,11 @@ from msgspec.structs import replace
 
 from holdfirst.flows.pay import lock_payment
 from holdfirst.payment.payment import Payment
-from holdfirst.store import payments
+from holdfirst.payment.provider import RefundPhase, Truth, next_key
+from holdfirst.payment.refund import Refund, RefundStatus, matched
+from holdfirst.store import payees, payments
 from holdfirst.store.database import Tx
-from holdfirst.store.payments import PaymentAccount, Refund
+from holdfirst.store.payees import PaymentAccount
 
 
 class DueRefund(msgspec.Struct, frozen=True):
@@ -20,14 +22,27 @@ class DueRefund(msgspec.Struct, frozen=True):
 async def next_due(tx: Tx, payment_id: str) -> DueRefund | None:
     """The oldest refund still due. Its `sent` tells whether a call may have been made before this one."""
     _, payment = await lock_payment(tx, payment_id)
-    due = next((one for one in await payments.refunds_of(tx, payment_id) if one.status == "due"), None)
-    payee = await payments.load_payee_even_deleted(tx, payment.payment_account_id)
+    due = next(
+        (one for one in await payments.refunds_of(tx, payment_id) if one.status is RefundStatus.DUE), None
+    )
+    payee = await payees.load_even_deleted(tx, payment.payment_account_id)
     return DueRefund(payment, due, payee) if due is not None else None
 
 
 async def about_to_send(tx: Tx, refund_id: str) -> None:
     """Written before the call: after a crash, the provider's own list is asked before another call is made."""
     await payments.mark_refund_sent(tx, refund_id)
+
+
+async def phase_of(tx: Tx, due: DueRefund, truth: Truth) -> RefundPhase | None:
+    """How the provider's list says this refund stands; None: it is not there."""
+    seen = matched(await payments.refunds_of(tx, due.payment.id), truth.refunds).get(due.refund.id)
+    return seen.phase if seen else None
+
+
+async def take_next_key(tx: Tx, due: DueRefund) -> None:
+    """The provider keeps an answer under this key that settles nothing; its list is asked before the next is used."""
+    await payments.save_refund(tx, replace(due.refund, sent=True, key=next_key(due.refund.key)))
 
 
 async def tell_a_human(tx: Tx, payment_id: str, code: str) -> None:

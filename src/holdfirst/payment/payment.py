@@ -21,10 +21,30 @@ class Mode(enum.StrEnum):
 
     AUTHORIZE = "authorize"
     """Authorised by the customer, captured by us: nothing is charged before the slot is pinned."""
+    AUTHORIZE_UNCLOSEABLE = "authorize_uncloseable"
+    """The same, and nobody can close the checkout: a late promise is given back."""
     SALE = "sale"
     """The customer's click is the capture; an open checkout can be closed with authority."""
     SALE_UNCLOSEABLE = "sale_uncloseable"
     """The customer's click is the capture, and nobody can close the checkout."""
+
+    @property
+    def is_sale(self) -> bool:
+        """Whether a customer's click may move money; under `SALE` some methods may still only promise it."""
+        return self in (Mode.SALE, Mode.SALE_UNCLOSEABLE)
+
+    @property
+    def can_be_closed(self) -> bool:
+        return self in (Mode.AUTHORIZE, Mode.SALE)
+
+
+class Methods(enum.StrEnum):
+    """Which ways to pay a payment account offers."""
+
+    HOLDS_ONLY = "holds_only"
+    """Only those that promise first and are captured by us: nobody is charged without a slot."""
+    HOLDS_AND_SALES = "holds_and_sales"
+    """Also those where the customer's click is the charge."""
 
 
 class PaymentStatus(enum.StrEnum):
@@ -62,6 +82,9 @@ OPEN_CHECKS = (timedelta(seconds=10), timedelta(seconds=30), timedelta(seconds=6
 DEAD_CHECKS = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1), timedelta(days=1))
 """After a checkout closed or failed: when it is asked again, because dead is not final."""
 
+REFUND_CHECKS = (timedelta(days=1), timedelta(days=7), timedelta(days=30))
+"""After money went back: when its provider is asked again, because a refund can fail days after it succeeded."""
+
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
     """A row of `payment`. Amounts in minor units of `amount.currency`, cumulative."""
@@ -93,6 +116,9 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     asked_at: datetime | None = None
     answered_at: datetime | None = None
     closed_at: datetime | None = None
+    money_ref: str | None = None
+    capture_before: datetime | None = None
+    refunded_at: datetime | None = None
 
     @property
     def can_bring_money(self) -> bool:
@@ -123,4 +149,6 @@ def next_check(payment: Payment, now: datetime) -> datetime | None:
         return now + timedelta(minutes=1)
     if payment.status in (PaymentStatus.FAILED, PaymentStatus.ABANDONED) and payment.closed_at:
         return next((due for after in DEAD_CHECKS if (due := payment.closed_at + after) > now), None)
+    if payment.refunded_at:
+        return next((due for after in REFUND_CHECKS if (due := payment.refunded_at + after) > now), None)
     return None

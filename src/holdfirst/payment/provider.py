@@ -8,12 +8,12 @@ may have been done. Decisions rest on `fetch` alone; a notification is a hint to
 import enum
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
 from holdfirst.payment.money import Money
-from holdfirst.payment.payment import Mode
+from holdfirst.payment.payment import Methods, Mode
 
 
 class Phase(enum.StrEnum):
@@ -34,20 +34,34 @@ class RefundPhase(enum.StrEnum):
     FAILED = "failed"
 
 
-class RefundTruth(msgspec.Struct, frozen=True):
-    """One refund in the provider's own list; `key` is ours, as sent with the call."""
+NOT_OURS = ""
 
-    key: str
+
+class RefundTruth(msgspec.Struct, frozen=True):
+    """One refund in the provider's own list; `ref` is the provider's own id of it.
+
+    `key` is ours without its generation, `NOT_OURS` where somebody else refunded, None where this provider keeps no keys.
+    """
+
+    key: str | None
     amount_minor: int
     phase: RefundPhase
+    ref: str = ""
 
 
 class Truth(msgspec.Struct, frozen=True, kw_only=True):
-    """What the provider says now. Amounts in minor units of `amount.currency`, cumulative."""
+    """What the provider says now. Amounts in minor units of `amount.currency`, cumulative.
+
+    `reference` is our payment id as the provider has it (None: it keeps none); `money_ref`, the provider's id of the
+    money itself where that is not the checkout's; `capture_before`, when a promise ends by itself.
+    """
 
     phase: Phase
     amount: Money
     livemode: bool
+    reference: str | None = None
+    money_ref: str | None = None
+    capture_before: datetime | None = None
     authorized_minor: int = 0
     captured_minor: int = 0
     refunds: Sequence[RefundTruth] = ()
@@ -57,10 +71,13 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
 class CheckoutSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a checkout is opened with: frozen before the call, so that a repeat is the same request.
 
-    `key` is the idempotency key (our payment id). `return_url` is ours; the customer comes back there.
+    `key` is the idempotency key: our payment id, with a generation (`pay_…:2`) once an answer that settles nothing was
+    kept under the first one, or that one may be forgotten. From the second generation on, what an earlier call may have
+    opened is looked for first. `return_url` is ours; the customer comes back there.
     """
 
     key: str
+    frozen_at: datetime
     amount: Money
     mode: Mode
     livemode: bool
@@ -70,19 +87,44 @@ class CheckoutSpec(msgspec.Struct, frozen=True, kw_only=True):
     notification_url: str
     customer_email: str | None = None
     locale: str | None = None
+    application_fee_minor: int = 0
+
+    @property
+    def reference(self) -> str:
+        """Our payment id: what the checkout is told to belong to."""
+        return key_name(self.key)
+
+
+def key_name(key: str) -> str:
+    """What an idempotency key names, without its generation."""
+    return key.partition(":")[0]
+
+
+def key_generation(key: str) -> int:
+    return int(key.partition(":")[2] or 1)
+
+
+def next_key(key: str) -> str:
+    return f"{key_name(key)}:{key_generation(key) + 1}"
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """One payment account at the provider, unsealed for the length of a call."""
+    """One payment account at the provider, unsealed for the length of a call.
+
+    `connected_account`: whose money it is, where a platform's credentials act for somebody else.
+    """
 
     payment_account_id: str
     livemode: bool
     secrets: Mapping[str, str]
+    connected_account: str | None = None
 
 
 class Opened(msgspec.Struct, frozen=True):
+    """`checkout_url` is None for one that was found again and cannot be paid any more."""
+
     provider_ref: str
-    checkout_url: str
+    checkout_url: str | None
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -98,28 +140,72 @@ class NotOpen(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """A final no."""
+    """A final no; `for_now`: as things stand, and the same may go through later."""
 
     reason: str
+    for_now: bool = False
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """No answer: it may have been done or not."""
+    """No answer: it may have been done or not.
+
+    `key_spent`: the provider keeps an answer under this key that settles nothing, and would only repeat it.
+    """
 
     reason: str
+    key_spent: bool = False
 
 
 class Hint(msgspec.Struct, frozen=True):
-    """A notification, read: ask about this checkout. Never says how it stands."""
+    """A notification, read: ask about this checkout (by its reference, our payment's id, or the money's reference).
+
+    Never says how it stands. `connected_account`: whose it is, where one address hears for many. `unsigned`: anybody
+    may have sent it. `account_changed`: ask about the account itself.
+    """
 
     provider_ref: str | None = None
     payment_id: str | None = None
+    money_ref: str | None = None
+    connected_account: str | None = None
+    unsigned: bool = False
+    account_changed: bool = False
 
 
 class BadNotification(msgspec.Struct, frozen=True):
     """Not from the provider, or not readable."""
 
     reason: str
+
+
+class CredentialFault(msgspec.Struct, frozen=True):
+    """What is wrong with which member of the credentials."""
+
+    member: str
+    problem: str
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """Whether a payment account can take money, and if not, why not (a short code)."""
+
+    charges_enabled: bool
+    problem: str | None = None
+
+
+class Registered(msgspec.Struct, frozen=True):
+    """Our notification address is known to the provider; `secrets` are to be kept with the credentials."""
+
+    secrets: Mapping[str, str]
+
+
+class Link(msgspec.Struct, frozen=True):
+    url: str
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """One checkout in the provider's own listing that names a payment of ours."""
+
+    provider_ref: str
+    payment_id: str
 
 
 class Notification(msgspec.Struct, frozen=True):
@@ -135,6 +221,17 @@ class PaymentProvider(Protocol):
     """One company. Every call is bounded in time and safe to repeat with the same key."""
 
     name: str
+
+    @property
+    def modes(self) -> Mapping[Methods, Mode]:
+        """How the money of each choice of methods moves here."""
+        ...
+
+    def read_credentials(
+        self, given: Mapping[str, Any], *, livemode: bool
+    ) -> Mapping[str, str] | CredentialFault:
+        """What a caller sends as credentials, judged without asking anybody. Live and test never meet."""
+        ...
 
     async def open_checkout(self, spec: CheckoutSpec, account: Credentials) -> Opened | Refused | Unknown:
         """Open a checkout, or answer the one that the same `spec.key` opened before."""
@@ -168,4 +265,46 @@ class PaymentProvider(Protocol):
 
     def read_notification(self, notification: Notification, account: Credentials) -> Hint | BadNotification:
         """Check the signature and say what to ask about. No I/O."""
+        ...
+
+
+# What a provider may offer besides
+
+
+@runtime_checkable
+class TellsStanding(Protocol):
+    """Can say whether an account is able to take money."""
+
+    async def standing(self, account: Credentials) -> Standing | Unknown: ...
+
+
+@runtime_checkable
+class RegistersNotifications(Protocol):
+    """Can be told our notification address by ourselves, where the credentials allow it."""
+
+    @property
+    def notification_events(self) -> Sequence[str]:
+        """What has to be chosen where a person enters the address."""
+        ...
+
+    async def register_notifications(
+        self, url: str, account: Credentials
+    ) -> Registered | Refused | Unknown: ...
+
+
+@runtime_checkable
+class OnboardsAccounts(Protocol):
+    """A platform's: leads a connected account through what the provider wants to know of it."""
+
+    async def onboarding_link(
+        self, return_url: str, refresh_url: str, account: Credentials
+    ) -> Link | Refused | Unknown: ...
+
+
+@runtime_checkable
+class ListsCheckouts(Protocol):
+    """Can list what it has on its own books, for comparing."""
+
+    async def checkouts_since(self, since: datetime, account: Credentials) -> Sequence[Listed] | Unknown:
+        """Those that may hold money, newest first, at most a few thousand."""
         ...

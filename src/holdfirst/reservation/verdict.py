@@ -61,12 +61,13 @@ def judge(
 
 
 def as_frozen(payment: Payment, truth: Truth) -> bool:
-    """Whether amount, currency and live or test equal what was frozen when the checkout opened."""
+    """Whether amount, currency, live or test, and whose it is equal what was frozen when the checkout opened."""
     moved = truth.captured_minor if truth.phase is Phase.CAPTURED else truth.authorized_minor
     return (
         truth.amount == payment.amount
         and moved == payment.amount.amount_minor
         and truth.livemode == payment.livemode
+        and truth.reference in (None, payment.id)
     )
 
 
@@ -74,6 +75,9 @@ def _judge_money(
     reservation: Reservation, payment: Payment, truth: Truth, now: datetime, late_payment: LatePayment
 ) -> Verdict:
     captured = truth.phase is Phase.CAPTURED
+    lapsed = truth.capture_before is not None and truth.capture_before <= now
+    if lapsed and not captured:
+        return Verdict.GIVE_BACK
     if payment.disposition is not None or _given_back(payment):
         return Verdict.GIVE_BACK
     match status_at(reservation, now):
@@ -135,5 +139,7 @@ def with_truth(payment: Payment, truth: Truth, now: datetime) -> Payment:
         authorized_minor=max(payment.authorized_minor, truth.authorized_minor),
         captured_minor=max(payment.captured_minor, truth.captured_minor),
         disputed=payment.disputed or truth.disputed,
+        money_ref=truth.money_ref or payment.money_ref,
+        capture_before=truth.capture_before or payment.capture_before,
         closed_at=now if died else payment.closed_at,
     )

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Payments, refunds, what providers told us, and the payees."""
+"""Payments, refunds, and what providers told us."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import asyncpg
 import msgspec
@@ -11,33 +10,8 @@ import msgspec
 from holdfirst.payment.money import Money
 from holdfirst.payment.payment import Disposition, Late, Mode, Payment, PaymentStatus
 from holdfirst.payment.provider import CheckoutSpec, Notification
+from holdfirst.payment.refund import Refund, RefundStatus
 from holdfirst.store.database import Tx
-
-
-class PaymentAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """Where money goes. The credentials are sealed; `effects` unseal them for the length of a call."""
-
-    id: str
-    account_id: str
-    livemode: bool
-    provider: str
-    mode: Mode
-    sealed_credentials: bytes
-    charges_enabled: bool
-    problem: str | None
-    created_at: datetime
-
-
-class Refund(msgspec.Struct, frozen=True, kw_only=True):
-    """Money owed back, or given back. `sent`: a call was made, and the provider's list is asked before another."""
-
-    id: str
-    account_id: str
-    payment_id: str
-    amount_minor: int
-    status: str
-    sent: bool
-    created_at: datetime
 
 
 async def insert(tx: Tx, payment: Payment, spec: CheckoutSpec) -> None:
@@ -101,11 +75,26 @@ async def spec_of(tx: Tx, payment_id: str) -> CheckoutSpec:
     return msgspec.json.decode(text, type=CheckoutSpec)
 
 
+async def save_spec(tx: Tx, payment_id: str, spec: CheckoutSpec) -> None:
+    await tx.execute(
+        "update payment set spec = $2 where id = $1", payment_id, msgspec.json.encode(spec).decode()
+    )
+
+
 async def by_ref(tx: Tx, payment_account_id: str, provider_ref: str) -> Payment | None:
     row = await tx.row(
         "select * from payment where payment_account_id = $1 and provider_ref = $2",
         payment_account_id,
         provider_ref,
+    )
+    return from_row(row) if row else None
+
+
+async def by_money_ref(tx: Tx, payment_account_id: str, money_ref: str) -> Payment | None:
+    row = await tx.row(
+        "select * from payment where payment_account_id = $1 and money_ref = $2",
+        payment_account_id,
+        money_ref,
     )
     return from_row(row) if row else None
 
@@ -117,7 +106,7 @@ async def save(tx: Tx, payment: Payment) -> None:
         update payment set status = $2, provider_ref = $3, checkout_url = $4, disposition = $5,
             authorized_minor = $6, captured_minor = $7, refund_due_minor = $8, refunded_minor = $9, late = $10,
             needs_human_code = $11, needs_human_since = $12, disputed = $13, asked_at = $14, closed_at = $15,
-            answered_at = $16
+            answered_at = $16, money_ref = $17, capture_before = $18, refunded_at = $19
         where id = $1
         """,
         payment.id,
@@ -136,6 +125,9 @@ async def save(tx: Tx, payment: Payment) -> None:
         payment.asked_at,
         payment.closed_at,
         payment.answered_at,
+        payment.money_ref,
+        payment.capture_before,
+        payment.refunded_at,
     )
 
 
@@ -193,31 +185,46 @@ async def find(  # noqa: PLR0913  # one argument a filter
 
 async def insert_refund(tx: Tx, refund: Refund) -> None:
     await tx.execute(
-        "insert into refund (id, account_id, payment_id, amount_minor, created_at) values ($1, $2, $3, $4, $5)",
+        "insert into refund (id, account_id, payment_id, amount_minor, created_at, key) values ($1, $2, $3, $4, $5, $6)",
         refund.id,
         refund.account_id,
         refund.payment_id,
         refund.amount_minor,
         refund.created_at,
+        refund.key,
     )
+    await save_refund(tx, refund)
 
 
 async def refunds_of(tx: Tx, payment_id: str) -> list[Refund]:
     """Oldest first."""
     rows = await tx.rows(
-        "select id, account_id, payment_id, amount_minor, status, sent, created_at"
+        "select id, account_id, payment_id, amount_minor, created_at, key, status, sent, failed, elsewhere, provider_ref"
         " from refund where payment_id = $1 order by id",
         payment_id,
     )
-    return [Refund(**row) for row in rows]
+    return [Refund(**dict(row) | {"status": RefundStatus(row["status"])}) for row in rows]
+
+
+async def save_refund(tx: Tx, refund: Refund) -> None:
+    await tx.execute(
+        """
+        update refund set status = $2, sent = $3, failed = $4, elsewhere = $5, provider_ref = $6, key = $7,
+            done_at = case when $2 = 'done' then coalesce(done_at, the_clock()) end
+        where id = $1
+        """,
+        refund.id,
+        refund.status,
+        refund.sent,
+        refund.failed,
+        refund.elsewhere,
+        refund.provider_ref,
+        refund.key,
+    )
 
 
 async def mark_refund_sent(tx: Tx, refund_id: str) -> None:
     await tx.execute("update refund set sent = true where id = $1", refund_id)
-
-
-async def mark_refund_done(tx: Tx, refund_id: str, at: datetime) -> None:
-    await tx.execute("update refund set status = 'done', done_at = $2 where id = $1", refund_id, at)
 
 
 async def store_notification(tx: Tx, provider: str, payment_account_id: str, raw: Notification) -> None:
@@ -242,100 +249,6 @@ async def last_notification(tx: Tx) -> tuple[str, dict[str, str], bytes]:
     headers = msgspec.json.decode(row["headers"], type=dict[str, str])
     kept = {name: value for name, value in headers.items() if name not in ("host", "content-length")}
     return f"/v1/notifications/{row['provider']}/{row['payment_account_id']}", kept, row["body"]
-
-
-# Payees
-
-_PAYEE = """
-select payment_account.id, account_id, account.mode = 'live' as livemode, provider, payment_account.mode,
-    sealed_credentials, charges_enabled, problem, payment_account.created_at
-from payment_account join account on account.id = account_id
-"""
-_IN_USE = " where deleted_at is null"
-
-
-def _payee(row: asyncpg.Record) -> PaymentAccount:
-    fields: dict[str, Any] = dict(row)
-    return PaymentAccount(**fields | {"mode": Mode(row["mode"])})
-
-
-async def load_payee(tx: Tx, payment_account_id: str) -> PaymentAccount | None:
-    row = await tx.row(_PAYEE + _IN_USE + " and payment_account.id = $1", payment_account_id)
-    return _payee(row) if row else None
-
-
-async def load_payee_even_deleted(tx: Tx, payment_account_id: str) -> PaymentAccount:
-    """For money that is already on its way: removing a payment account does not remove what it owes."""
-    row = await tx.row(_PAYEE + " where payment_account.id = $1", payment_account_id)
-    assert row is not None, payment_account_id
-    return _payee(row)
-
-
-async def payees(tx: Tx, account_id: str) -> list[PaymentAccount]:
-    rows = await tx.rows(_PAYEE + _IN_USE + " and account_id = $1 order by payment_account.id", account_id)
-    return [_payee(row) for row in rows]
-
-
-async def payees_of_all_accounts(tx: Tx) -> list[PaymentAccount]:
-    """Deleted ones too: what is still sealed is to be sealed with the newest key."""
-    return [_payee(row) for row in await tx.rows(_PAYEE + " for update")]
-
-
-async def sealing_fingerprints(tx: Tx) -> set[str]:
-    """Of the keys that stored credentials are sealed with: see `key_ring.py`."""
-    rows = await tx.rows(
-        "select distinct encode(substring(sealed_credentials from 2 for 4), 'hex') as mark from payment_account"
-    )
-    return {row["mark"] for row in rows}
-
-
-async def insert_payee(tx: Tx, payee: PaymentAccount) -> None:
-    await tx.execute(
-        """
-        insert into payment_account (id, account_id, provider, mode, sealed_credentials, charges_enabled, problem, created_at)
-        values ($1, $2, $3, $4, $5, $6, $7, $8)
-        """,
-        payee.id,
-        payee.account_id,
-        payee.provider,
-        payee.mode,
-        payee.sealed_credentials,
-        payee.charges_enabled,
-        payee.problem,
-        payee.created_at,
-    )
-
-
-async def set_payee_credentials(tx: Tx, payment_account_id: str, sealed: bytes) -> None:
-    await tx.execute(
-        "update payment_account set sealed_credentials = $2 where id = $1", payment_account_id, sealed
-    )
-
-
-async def set_payee_mode(tx: Tx, payment_account_id: str, mode: Mode) -> None:
-    await tx.execute("update payment_account set mode = $2 where id = $1", payment_account_id, mode)
-
-
-async def payee_in_use(tx: Tx, account_id: str, payment_account_id: str) -> bool:
-    """Whether an event type or a host names it."""
-    used: bool = await tx.value(
-        """
-        select exists (
-            select from event_type
-            where account_id = $1 and deleted_at is null and rules ->> 'payment_account' = $2
-        ) or exists (
-            select from host where account_id = $1 and deleted_at is null and payment_account_id = $2
-        )
-        """,
-        account_id,
-        payment_account_id,
-    )
-    return used
-
-
-async def delete_payee(tx: Tx, payment_account_id: str) -> None:
-    """Kept as a row: payments that name it stay true."""
-    await tx.execute("update payment_account set deleted_at = the_clock() where id = $1", payment_account_id)
 
 
 def from_row(row: asyncpg.Record) -> Payment:
@@ -367,4 +280,7 @@ def from_row(row: asyncpg.Record) -> Payment:
         asked_at=row["asked_at"],
         answered_at=row["answered_at"],
         closed_at=row["closed_at"],
+        money_ref=row["money_ref"],
+        capture_before=row["capture_before"],
+        refunded_at=row["refunded_at"],
     )

@@ -9,10 +9,10 @@ from msgspec import UNSET, UnsetType
 
 from holdfirst.availability.schedule import Schedule
 from holdfirst.payment.money import Money
-from holdfirst.payment.payment import Late, Mode, Payment, PaymentStatus
+from holdfirst.payment.payment import Late, Methods, Mode, Payment, PaymentStatus
 from holdfirst.reservation.event_type import CalendarCheck, EventType, EventTypeRules, Host, Location
 from holdfirst.reservation.reservation import EndedBy, EndedCode, Status
-from holdfirst.store.payments import PaymentAccount
+from holdfirst.store.payees import PaymentAccount
 from holdfirst.web.instants import Instant, z, z_or_none
 
 T = TypeVar("T")
@@ -55,12 +55,34 @@ class EventTypeAnswer(EventTypeRules, frozen=True, kw_only=True):
     created_at: Instant
 
 
+class FeeAnswer(msgspec.Struct, kw_only=True):
+    percent: float | None
+    amount_minor: int | None
+
+
+class NotificationsAnswer(msgspec.Struct, kw_only=True):
+    """Where its provider calls us. `registered` false: enter `url` with `events` there, and PATCH the secret here."""
+
+    url: str
+    registered: bool
+    events: Sequence[str]
+
+
+class LinkAnswer(msgspec.Struct, kw_only=True):
+    url: str
+
+
 class PaymentAccountAnswer(msgspec.Struct):
     id: str
     provider: str
     mode: Mode
+    methods: Methods | None
     charges_enabled: bool
     problem: str | None
+    platform: str | None
+    connected_account: str | None
+    application_fee: FeeAnswer | None
+    notifications: NotificationsAnswer
     livemode: bool
     created_at: Instant
 
@@ -185,9 +207,18 @@ def event_type_answer(event_type: EventType, *, livemode: bool, for_account: boo
     return answer
 
 
-def payment_account_answer(payee: PaymentAccount) -> PaymentAccountAnswer:
+def payment_account_answer(payee: PaymentAccount, url: str, events: Sequence[str]) -> PaymentAccountAnswer:
     """Never its credentials, sealed or not."""
+    fee = None
+    if payee.fee_basis_points or payee.fee_minor:
+        percent = payee.fee_basis_points / 100 if payee.fee_basis_points else None
+        fee = FeeAnswer(percent=percent, amount_minor=payee.fee_minor)
     return PaymentAccountAnswer(
+        methods=payee.methods,
+        platform=payee.platform_id,
+        connected_account=payee.connected_account,
+        application_fee=fee,
+        notifications=NotificationsAnswer(url=url, registered=payee.notifies, events=events),
         id=payee.id,
         provider=payee.provider,
         mode=payee.mode,

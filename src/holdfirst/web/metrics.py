@@ -31,6 +31,12 @@ class Metrics:
             ["provider"],
             registry=self._registry,
         )
+        self.foreign_notifications = Counter(
+            "holdfirst_foreign_notifications",
+            "Notifications about nothing of ours: answered, so that they are not sent for ever, and without effect.",
+            ["provider"],
+            registry=self._registry,
+        )
         self._jobs_due = self._gauge("jobs_due", "Jobs that wait for a worker.")
         self._jobs_dead = self._gauge("jobs_dead", "Jobs that were given up.")
         self._needs_human = self._gauge("payments_needing_a_human", "Payments that somebody must look at.")

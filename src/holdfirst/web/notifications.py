@@ -10,7 +10,7 @@ from holdfirst.effects.world import Desk, desk_of
 from holdfirst.flows.hear import hear
 from holdfirst.payment.provider import BadNotification, Hint, Notification
 from holdfirst.refusal import Code
-from holdfirst.store import payments
+from holdfirst.store import payees
 from holdfirst.web.bodies import query_of
 from holdfirst.web.operation import PUBLIC, Answer, Call, Operation
 from holdfirst.web.problems import refuse
@@ -22,7 +22,7 @@ KEPT_HEADERS_MAX = 100
 
 async def hear_notification(call: Call) -> Answer:
     body = await call.incoming.read()
-    payee = await call.world.database.single(payments.load_payee, call.path["payment_account"])
+    payee = await call.world.database.single(payees.load, call.path["payment_account"])
     if payee is None or payee.provider != call.path["provider"] or payee.provider not in call.world.providers:
         raise refuse(Code.NOT_FOUND)
     desk = desk_of(call.world, payee)
@@ -39,7 +39,8 @@ async def hear_notification(call: Call) -> Answer:
     if isinstance(hint, BadNotification):
         call.context.metrics.bad_notifications.labels(payee.provider).inc()
         raise refuse(Code.MALFORMED_REQUEST, "This is not a notification of this provider.")
-    await call.world.database.run(hear, payee, notification, hint)
+    if not await call.world.database.run(hear, payee, notification, hint):
+        call.context.metrics.foreign_notifications.labels(payee.provider).inc()
     return Answer({})
 
 

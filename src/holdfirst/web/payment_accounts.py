@@ -1,71 +1,198 @@
 # SPDX-License-Identifier: Apache-2.0
 """`/v1/payment-accounts`: where money goes. Credentials come in, are sealed, and are never told again."""
 
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from msgspec import UnsetType
+from msgspec.structs import replace
+
+from holdfirst import ids
+from holdfirst.effects import payees as at_provider
+from holdfirst.errors import ProviderUnavailable
 from holdfirst.flows import payment_accounts
-from holdfirst.flows.accounts import sandbox_secrets, sealer
+from holdfirst.flows.accounts import sealer
 from holdfirst.flows.keyed import Replay
+from holdfirst.payment.payment import Mode
+from holdfirst.payment.provider import RegistersNotifications
 from holdfirst.refusal import Code, Refusal, invalid
-from holdfirst.store import payments
+from holdfirst.store import payees
 from holdfirst.store.database import Tx
-from holdfirst.store.payments import PaymentAccount
+from holdfirst.store.payees import PaymentAccount
 from holdfirst.web import paging
-from holdfirst.web.answers import Page, PaymentAccountAnswer, payment_account_answer
+from holdfirst.web.answers import (
+    LinkAnswer,
+    Page,
+    PaymentAccountAnswer,
+    payment_account_answer,
+)
 from holdfirst.web.hosts import REPLAYED
-from holdfirst.web.operation import SECRET, Answer, Call, Operation
+from holdfirst.web.operation import SECRET, Answer, Call, Operation, unless_refused
 from holdfirst.web.problems import Problem
-from holdfirst.web.requests import Paging, PaymentAccountForm, PaymentAccountPatch
+from holdfirst.web.requests import (
+    ApplicationFee,
+    OnboardingLink,
+    Paging,
+    PaymentAccountForm,
+    PaymentAccountPatch,
+)
 
 SANDBOX = "sandbox"
+NOT_YET = datetime.fromtimestamp(0, UTC)
+"""When it is made is said by the transaction that makes it."""
 
 
 async def create_payment_account(call: Call) -> Answer:
     form: PaymentAccountForm = call.body
-    if form.provider not in call.world.providers or form.provider != SANDBOX:
-        known = ", ".join(sorted(call.world.providers))
-        raise Problem(invalid("provider", f"must be one of: {known}"))
-    if call.who.livemode:
-        raise Problem(
-            invalid("provider", "the sandbox moves no money, so a live account cannot be paid by it")
-        )
+    wanted = await _wanted(call, form)
+    tried = await at_provider.tried(call.world, wanted, _given(form), form.mode)
+    payee, read = unless_refused(tried)
+    payee = replace(payee, sealed_credentials=sealer(call.world.key_ring)(read, payee.id))
 
     async def work(tx: Tx) -> PaymentAccount | Refusal:
-        return await payment_accounts.create_payment_account(
-            tx,
-            call.who.account_id,
-            livemode=call.who.livemode,
-            provider=form.provider,
-            mode=form.mode,
-            secrets=sandbox_secrets(),
-            seal=sealer(call.world.key_ring),
-        )
+        return await payment_accounts.create_payment_account(tx, payee)
 
     done = await call.once(work, lambda made: (201, {"id": made.id}))
     if isinstance(done, Replay):
-        return Answer(
-            payment_account_answer(await _load(call, done.result["id"])), done.http_status, REPLAYED
+        return Answer(_told(call, await _load(call, done.result["id"])), done.http_status, REPLAYED)
+    await _register_now(call, done)
+    return Answer(_told(call, await _load(call, done.id)), 201)
+
+
+async def _wanted(call: Call, form: PaymentAccountForm) -> PaymentAccount:
+    """The account that is to be, as far as its caller says."""
+    platform: PaymentAccount | None = None
+    if form.platform is not None:
+        platform = await call.run(
+            payment_accounts.platform_of, call.who.account_id, form.provider, form.platform
         )
-    return Answer(payment_account_answer(done), 201)
+        if form.connected_account is None or form.credentials is not None:
+            raise Problem(invalid("connected_account", "is what goes with a platform, and no credentials"))
+    elif form.connected_account is not None or form.application_fee is not None:
+        raise Problem(invalid("platform", "is missing: whose connected account is it?"))
+    provider = platform.provider if platform else form.provider
+    if provider is None or provider not in call.world.providers:
+        known = ", ".join(sorted(call.world.providers))
+        raise Problem(invalid("provider", f"must be one of: {known}"))
+    if provider == SANDBOX and call.who.livemode:
+        said = "the sandbox moves no money, so a live account cannot be paid by it"
+        raise Problem(invalid("provider", said))
+    if form.mode is not None and provider != SANDBOX:
+        raise Problem(invalid("mode", "is the sandbox's alone; say methods"))
+    basis_points, minor = _fee(form.application_fee)
+    return PaymentAccount(
+        id=ids.make("pac"),
+        account_id=call.who.account_id,
+        livemode=call.who.livemode,
+        provider=provider,
+        mode=form.mode or Mode.AUTHORIZE,
+        sealed_credentials=platform.sealed_credentials if platform else b"",
+        charges_enabled=True,
+        problem=None,
+        created_at=NOT_YET,
+        methods=form.methods,
+        platform_id=form.platform,
+        connected_account=form.connected_account,
+        fee_basis_points=basis_points,
+        fee_minor=minor,
+    )
+
+
+def _given(form: PaymentAccountForm) -> dict[str, Any]:
+    return form.credentials or {}
+
+
+def _fee(fee: ApplicationFee | None) -> tuple[int | None, int | None]:
+    """(hundredths of a percent, minor units): at most one of them."""
+    if fee is None:
+        return None, None
+    if (fee.percent is None) is (fee.amount_minor is None):
+        raise Problem(invalid("application_fee", "must say either percent or amount_minor"))
+    if fee.percent is None:
+        return None, fee.amount_minor
+    basis_points = round(fee.percent * 100)
+    if abs(fee.percent * 100 - basis_points) > 1e-6:
+        raise Problem(invalid("application_fee.percent", "may have two decimals"))
+    return basis_points, None
+
+
+async def _register_now(call: Call, payee: PaymentAccount) -> None:
+    """At once where that works, so that the answer tells how it is; else its job does it."""
+    if payee.notifies:
+        return
+    try:
+        await at_provider.check(call.world, payee.id)
+    except ProviderUnavailable:
+        return
+
+
+def _told(call: Call, payee: PaymentAccount) -> PaymentAccountAnswer:
+    provider = call.world.providers.get(payee.provider)
+    events = provider.notification_events if isinstance(provider, RegistersNotifications) else ()
+    return payment_account_answer(payee, at_provider.notification_url(call.world.public_url, payee), events)
 
 
 async def list_payment_accounts(call: Call) -> Answer:
     """Few by their nature, so all of them are one page, oldest first."""
-    found = await call.world.database.single(payments.payees, call.who.account_id)
-    return Answer(paging.content([payment_account_answer(one) for one in found], None))
+    found = await call.world.database.single(payees.of_account, call.who.account_id)
+    return Answer(paging.content([_told(call, one) for one in found], None))
 
 
 async def get_payment_account(call: Call) -> Answer:
-    return Answer(payment_account_answer(await _load(call, call.path["payment_account"])))
+    return Answer(_told(call, await _load(call, call.path["payment_account"])))
 
 
 async def change_payment_account(call: Call) -> Answer:
     patch: PaymentAccountPatch = call.body
     payee = await _load(call, call.path["payment_account"])
-    if patch.mode is not None:
-        payee = await call.run(payment_accounts.change_mode, call.who.account_id, payee.id, patch.mode)
-    return Answer(payment_account_answer(payee))
+    if patch.mode is not None and payee.provider != SANDBOX:
+        raise Problem(invalid("mode", "is the sandbox's alone; say methods"))
+    if patch.credentials is not None:
+        payee = await _with_credentials(call, payee, patch.credentials)
+    fee = _fee_patched(payee, patch.application_fee)
+    methods = patch.methods or payee.methods
+    mode = patch.mode or payee.mode
+    if patch.methods is not None and patch.mode is None:
+        mode = call.world.providers[payee.provider].modes[patch.methods]
+    changed = replace(payee, mode=mode, methods=methods, fee_basis_points=fee[0], fee_minor=fee[1])
+    await call.run(payment_accounts.change_terms, changed)
+    return Answer(_told(call, await _load(call, payee.id)))
+
+
+def _fee_patched(
+    payee: PaymentAccount, fee: ApplicationFee | UnsetType | None
+) -> tuple[int | None, int | None]:
+    if isinstance(fee, UnsetType):
+        return payee.fee_basis_points, payee.fee_minor
+    if fee is not None and payee.platform_id is None:
+        raise Problem(invalid("application_fee", "is for connected accounts"))
+    return _fee(fee)
+
+
+async def _with_credentials(call: Call, payee: PaymentAccount, given: dict[str, Any]) -> PaymentAccount:
+    """The members that are given, over those that are kept; tried before they are kept."""
+    if payee.platform_id is not None:
+        raise Problem(invalid("credentials", "are its platform's"))
+    kept = at_provider.kept_credentials(call.world, payee)
+    whole = replace(payee, methods=payee.methods or PaymentAccountForm(provider=payee.provider).methods)
+    tried, read = unless_refused(await at_provider.tried(call.world, whole, {**kept, **given}, payee.mode))
+    sealed = sealer(call.world.key_ring)(read, payee.id)
+    return await call.run(payment_accounts.change_credentials, replace(tried, sealed_credentials=sealed))
+
+
+async def make_onboarding_link(call: Call) -> Answer:
+    """A page of the provider's, for the connected account's owner; it opens once and for minutes."""
+    form: OnboardingLink = call.body
+    payee = await _load(call, call.path["payment_account"])
+
+    async def work() -> str | Refusal:
+        return await at_provider.onboarding_link(call.world, payee, form.return_url, form.refresh_url)
+
+    done = await call.through(work, lambda url: (200, {"url": url}))
+    if isinstance(done, Replay):
+        return Answer(LinkAnswer(url=done.result["url"]), done.http_status, REPLAYED)
+    return Answer(LinkAnswer(url=done))
 
 
 async def delete_payment_account(call: Call) -> Answer:
@@ -74,7 +201,7 @@ async def delete_payment_account(call: Call) -> Answer:
 
 
 async def _load(call: Call, payment_account_id: str) -> PaymentAccount:
-    payee = await call.world.database.single(payments.load_payee, payment_account_id)
+    payee = await call.world.database.single(payees.load, payment_account_id)
     if payee is None or payee.account_id != call.who.account_id:
         raise Problem(payment_accounts.no_such_payment_account())
     return payee
@@ -93,6 +220,7 @@ OPERATIONS: list[Operation] = [
         endpoint=create_payment_account,
         body=PaymentAccountForm,
         status=201,
+        refusals=(Code.PROVIDER_UNAVAILABLE,),
     ),
     _payee(
         method="GET",
@@ -115,7 +243,16 @@ OPERATIONS: list[Operation] = [
         summary="Change a payment account",
         endpoint=change_payment_account,
         body=PaymentAccountPatch,
-        refusals=_GONE,
+        refusals=(*_GONE, Code.PROVIDER_UNAVAILABLE),
+    ),
+    _payee(
+        method="POST",
+        path="/v1/payment-accounts/{payment_account:str}/onboarding-link",
+        summary="Lead a connected account's owner through the provider's questions",
+        endpoint=make_onboarding_link,
+        body=OnboardingLink,
+        answer=LinkAnswer,
+        refusals=(*_GONE, Code.PROVIDER_UNAVAILABLE),
     ),
     _payee(
         method="DELETE",

@@ -8,8 +8,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from holdfirst.availability.windows import is_zone
-from holdfirst.payment.money import Money
-from holdfirst.payment.payment import Mode, PaymentStatus
+from holdfirst.payment.money import AMOUNT_MINOR_MAX, Money
+from holdfirst.payment.payment import Methods, Mode, PaymentStatus
 from holdfirst.refusal import invalid_fields
 from holdfirst.reservation.event_type import instant_fault
 from holdfirst.reservation.reservation import Status
@@ -110,13 +110,40 @@ class Busy(Closed, frozen=True, kw_only=True):
     end: Instant
 
 
+class ApplicationFee(Closed, frozen=True, kw_only=True):
+    """The platform's share of each payment: a percentage with at most two decimals, or an amount."""
+
+    percent: Annotated[float, Meta(ge=0.01, le=100)] | None = None
+    amount_minor: Annotated[int, Meta(ge=1, le=AMOUNT_MINOR_MAX)] | None = None
+
+
 class PaymentAccountForm(Closed, frozen=True, kw_only=True):
-    provider: str
-    mode: Mode = Mode.AUTHORIZE
+    """`credentials` as the provider's page in the docs says; or `platform` and `connected_account`, with `application_fee`.
+
+    `mode` is the sandbox's alone; elsewhere `methods` decides how money moves.
+    """
+
+    provider: str | None = None
+    credentials: Free | None = None
+    methods: Methods = Methods.HOLDS_ONLY
+    mode: Mode | None = None
+    platform: str | None = None
+    connected_account: Annotated[str, Meta(min_length=1, max_length=255, pattern=LINE)] | None = None
+    application_fee: ApplicationFee | None = None
 
 
 class PaymentAccountPatch(Closed, frozen=True, kw_only=True):
+    """`credentials`: the members that change."""
+
+    credentials: Free | None = None
+    methods: Methods | None = None
     mode: Mode | None = None
+    application_fee: ApplicationFee | UnsetType | None = UNSET
+
+
+class OnboardingLink(Closed, frozen=True, kw_only=True):
+    return_url: Url
+    refresh_url: Url
 
 
 class Paging(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

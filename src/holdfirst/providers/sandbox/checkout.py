@@ -62,12 +62,12 @@ def completed_if_due(checkout: Checkout, now: datetime) -> Checkout:
 
 
 def _way_to_pay(mode: Mode) -> Action:
-    return Action.AUTHORIZE if mode is Mode.AUTHORIZE else Action.PAY
+    return Action.PAY if mode.is_sale else Action.AUTHORIZE
 
 
 def _gone_through(checkout: Checkout) -> Checkout:
     amount = checkout.amount.amount_minor
-    if checkout.mode is Mode.AUTHORIZE:
+    if not checkout.mode.is_sale:
         return replace(checkout, state=State.AUTHORIZED, authorized_minor=amount)
     return replace(checkout, state=State.CAPTURED, captured_minor=amount)
 
@@ -85,15 +85,18 @@ def fetch(checkout: Checkout) -> tuple[Checkout, Truth]:
         phase=_PHASE[checkout.state],
         amount=checkout.amount,
         livemode=checkout.livemode,
+        reference=checkout.key,
         authorized_minor=checkout.authorized_minor,
         captured_minor=checkout.captured_minor,
-        refunds=[RefundTruth(one.key, one.amount_minor, RefundPhase.DONE) for one in checkout.refunds],
+        refunds=[
+            RefundTruth(one.key, one.amount_minor, RefundPhase.DONE, one.key) for one in checkout.refunds
+        ],
     )
     return checkout, truth
 
 
 def close(checkout: Checkout) -> tuple[Checkout, Done | NotOpen | Refused]:
-    if checkout.mode is Mode.SALE_UNCLOSEABLE:
+    if not checkout.mode.can_be_closed:
         return checkout, Refused("checkouts of this account cannot be closed")
     if checkout.state is not State.OPEN:
         return checkout, NotOpen()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """holdfirst's side of the sandbox: the same protocol as any payment company's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
@@ -11,9 +11,11 @@ from holdfirst import ids
 from holdfirst.clock import wall
 from holdfirst.errors import Busy, DatabaseUnavailable
 from holdfirst.payment.money import Money
+from holdfirst.payment.payment import Methods, Mode
 from holdfirst.payment.provider import (
     BadNotification,
     CheckoutSpec,
+    CredentialFault,
     Credentials,
     Done,
     Hint,
@@ -27,7 +29,7 @@ from holdfirst.payment.provider import (
 from holdfirst.payment.sandbox import Checkout, Operation, State
 from holdfirst.providers.sandbox import checkout as steps
 from holdfirst.providers.sandbox.books import Books
-from holdfirst.providers.sandbox.signature import HEADER, problem_with
+from holdfirst.providers.sandbox.signature import HEADER, fresh_secrets, problem_with
 
 Told = TypeVar("Told", Truth, Done | Refused, Done | NotOpen | Refused)
 
@@ -42,10 +44,24 @@ class SandboxProvider:
     """`public_url` is where the hosted page is reached: holdfirst itself serves it."""
 
     name = "sandbox"
+    modes: ClassVar[Mapping[Methods, Mode]] = {
+        Methods.HOLDS_ONLY: Mode.AUTHORIZE,
+        Methods.HOLDS_AND_SALES: Mode.SALE,
+    }
 
     def __init__(self, books: Books, *, public_url: str) -> None:
         self._books = books
         self._public_url = public_url.rstrip("/")
+
+    def read_credentials(
+        self, given: Mapping[str, Any], *, livemode: bool
+    ) -> Mapping[str, str] | CredentialFault:
+        """It needs none: what its notifications are signed with is made here."""
+        if livemode:
+            return CredentialFault("", "the sandbox moves no money, so a live account cannot be paid by it")
+        for member in given:
+            return CredentialFault(member, "is not a known field")
+        return fresh_secrets()
 
     async def open_checkout(self, spec: CheckoutSpec, account: Credentials) -> Opened | Refused | Unknown:
         if spec.livemode or account.livemode:
