@@ -3,7 +3,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import httpx
@@ -17,9 +18,11 @@ from holdfirst.effects.world import MailTransport, World
 from holdfirst.errors import ConfigurationError
 from holdfirst.flows import accounts, at_rest
 from holdfirst.key_ring import KeyRing, open_ring
+from holdfirst.payment.provider import PaymentProvider
 from holdfirst.providers.mail_files import MailFiles
 from holdfirst.providers.sandbox import Books, SandboxCompany, SandboxProvider
 from holdfirst.providers.smtp import Smtp
+from holdfirst.providers.stripe import StripeProvider
 from holdfirst.settings import Settings
 from holdfirst.store import reservations
 from holdfirst.store.database import Database
@@ -31,6 +34,9 @@ from holdfirst.web.app import build_app
 from holdfirst.web.context import WebContext
 from holdfirst.web.sandbox import sandbox_router
 from holdfirst.worker import Worker
+
+PROVIDERS = "holdfirst.payment_providers"
+"""The entry-point group of other people's payment providers: a callable without arguments that makes one."""
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -61,6 +67,7 @@ async def open_parts(settings: Settings, database_url: str, public_url: str) -> 
         sandbox = SandboxProvider(books, public_url=public_url)
         company = SandboxCompany(books, await stack.enter_async_context(httpx.AsyncClient()))
         stack.push_async_callback(company.aclose)
+        http = await stack.enter_async_context(httpx.AsyncClient(follow_redirects=False))
         doorbell = Doorbell(database)
         database.on_announce = doorbell.ring
         ringing = asyncio.create_task(doorbell.run())
@@ -70,7 +77,7 @@ async def open_parts(settings: Settings, database_url: str, public_url: str) -> 
             claims=Together(database, reservations.reserve, reservations.key_of),
             offers=Offers(database),
             slot_lists=SlotLists(database),
-            providers={sandbox.name: sandbox},
+            providers=found_providers([sandbox, StripeProvider(http)]),
             key_ring=key_ring,
             limits=settings.limits,
             mail=_mail(settings),
@@ -102,6 +109,25 @@ def web_app(parts: Parts, closing: asyncio.Event) -> Litestar:
 
 def worker(parts: Parts) -> Worker:
     return Worker(parts.world, parts.doorbell)
+
+
+def found_providers(ours: Sequence[PaymentProvider]) -> dict[str, PaymentProvider]:
+    """Ours, and those of installed packages (entry points of the group `holdfirst.payment_providers`), by name."""
+    found: dict[str, PaymentProvider] = {one.name: one for one in ours}
+    for entry in entry_points(group=PROVIDERS):
+        try:
+            provider: PaymentProvider = entry.load()()
+            name = provider.name
+        except Exception as error:
+            raise ConfigurationError(
+                f"The payment provider {entry.value} (an installed package's) cannot be used: {error!r}"
+            ) from error
+        if name in found:
+            raise ConfigurationError(
+                f"Two payment providers are called {name}; one of them is {entry.value}."
+            )
+        found[name] = provider
+    return found
 
 
 def _mail(settings: Settings) -> MailTransport:
