@@ -19,6 +19,7 @@ from holdfirst.errors import ConfigurationError
 from holdfirst.flows import accounts, at_rest
 from holdfirst.key_ring import KeyRing, open_ring
 from holdfirst.payment.provider import PaymentProvider
+from holdfirst.providers.gopay import GoPayProvider
 from holdfirst.providers.mail_files import MailFiles
 from holdfirst.providers.sandbox import Books, SandboxCompany, SandboxProvider
 from holdfirst.providers.smtp import Smtp
@@ -77,7 +78,7 @@ async def open_parts(settings: Settings, database_url: str, public_url: str) -> 
             claims=Together(database, reservations.reserve, reservations.key_of),
             offers=Offers(database),
             slot_lists=SlotLists(database),
-            providers=found_providers([sandbox, StripeProvider(http)]),
+            providers=found_providers([sandbox, StripeProvider(http), GoPayProvider(http)]),
             key_ring=key_ring,
             limits=settings.limits,
             mail=_mail(settings),
