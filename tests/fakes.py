@@ -24,6 +24,7 @@ from holdfirst.payment.provider import (
     Refused,
     Truth,
     Unknown,
+    key_name,
 )
 
 
@@ -152,6 +153,7 @@ class FakePayments:
         self, provider_ref: str, amount: Money, key: str, account: Credentials
     ) -> Done | Refused | Unknown:
         fault = self._fault("refund", key)
+        key = key_name(key)
         checkout = self.checkouts[provider_ref]
         if fault == "lost_before":
             return Unknown("lost")

@@ -13,6 +13,7 @@ from holdfirst import ids
 from holdfirst.availability.schedule import Schedule
 from holdfirst.effects import checkout
 from holdfirst.effects.offers import Offers
+from holdfirst.effects.release import release_with_provider
 from holdfirst.effects.reserve import Made, reserve
 from holdfirst.effects.slot_lists import SlotLists
 from holdfirst.effects.world import World
@@ -24,7 +25,7 @@ from holdfirst.key_ring import KeyRing
 from holdfirst.payment.payment import Mode, Payment
 from holdfirst.refusal import Refusal
 from holdfirst.reservation.event_type import EventType, EventTypeRules, Host
-from holdfirst.reservation.reservation import Reservation
+from holdfirst.reservation.reservation import EndedBy, Reservation
 from holdfirst.settings import Limits
 from holdfirst.store import accounts, catalog, jobs, payees, payments, reservations
 from holdfirst.store.accounts import Account
@@ -92,6 +93,11 @@ class Shop:
         return answer
 
     async def checkout(self, reservation: Reservation) -> Payment:
+        answer = await self.try_checkout(reservation)
+        assert not isinstance(answer, Refusal), answer
+        return answer
+
+    async def try_checkout(self, reservation: Reservation) -> Payment | Refusal:
         answer = await checkout.open_checkout(
             self.world,
             pay.CheckoutRequest(
@@ -101,8 +107,10 @@ class Shop:
                 public_url=self.world.public_url,
             ),
         )
-        assert not isinstance(answer, Refusal), answer
-        return answer[1]
+        return answer if isinstance(answer, Refusal) else answer[1]
+
+    async def release(self, reservation: Reservation) -> Reservation | Refusal:
+        return await release_with_provider(self.world, reservation.id, by=EndedBy.CUSTOMER, force=False)
 
     async def read(self, reservation_id: str) -> Reservation:
         async with self.database.statement() as tx:
@@ -144,15 +152,20 @@ async def open_shop(
     hosts: int = 1,
     limits: Limits | None = None,
     rules: Mapping[str, Any] | None = None,
+    company: Any = None,
+    secrets: Mapping[str, str] | None = None,
 ) -> Shop:
-    """`rules` are members of the event type; a price of 60 EUR and an hour on every hour unless they say otherwise."""
-    provider, mail, ring = FakePayments(), FakeMail(), KeyRing([b"k" * 32])
+    """`rules` are members of the event type; a price of 60 EUR and an hour on every hour unless they say otherwise.
+
+    `company` is the payment provider, `secrets` the account at it; without them, a fake that keeps everything in memory.
+    """
+    provider, mail, ring = company or FakePayments(), FakeMail(), KeyRing([b"k" * 32])
     world = World(
         database=database,
         claims=Together(database, reservations.reserve, reservations.key_of),
         offers=Offers(database),
         slot_lists=SlotLists(database),
-        providers={"fake": provider},
+        providers={provider.name: provider},
         key_ring=ring,
         limits=limits or Limits(hold_seconds_min=1),
         mail=mail,
@@ -172,9 +185,9 @@ async def open_shop(
                 id=shop.payee_id,
                 account_id=account_id,
                 livemode=False,
-                provider="fake",
+                provider=provider.name,
                 mode=mode,
-                sealed_credentials=ring.seal(b"{}", shop.payee_id),
+                sealed_credentials=ring.seal(msgspec.json.encode(dict(secrets or {})), shop.payee_id),
                 charges_enabled=True,
                 problem=None,
                 created_at=now,

@@ -63,6 +63,9 @@ async def _send(world: World, due: DueRefund) -> Refused | None:
         if answer.key_spent:
             await world.database.run(refund.take_next_key, due)
         raise ProviderUnavailable(f"refund: {answer.reason}")
+    if isinstance(answer, Refused):
+        # Kept under its key, at some companies: the next try is not to be answered with it.
+        await world.database.run(refund.take_next_key, due)
     await meet(world, due.payment.id, await _truth(world, due))
     return answer if isinstance(answer, Refused) else None
 

@@ -42,7 +42,10 @@ async def phase_of(tx: Tx, due: DueRefund, truth: Truth) -> RefundPhase | None:
 
 async def take_next_key(tx: Tx, due: DueRefund) -> None:
     """The provider keeps an answer under this key that settles nothing; its list is asked before the next is used."""
-    await payments.save_refund(tx, replace(due.refund, sent=True, key=next_key(due.refund.key)))
+    await lock_payment(tx, due.payment.id)
+    row = next(one for one in await payments.refunds_of(tx, due.payment.id) if one.id == due.refund.id)
+    if row.key == due.refund.key:
+        await payments.save_refund(tx, replace(row, key=next_key(row.key)))
 
 
 async def tell_a_human(tx: Tx, payment_id: str, code: str) -> None:

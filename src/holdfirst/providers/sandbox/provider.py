@@ -25,6 +25,7 @@ from holdfirst.payment.provider import (
     Refused,
     Truth,
     Unknown,
+    key_name,
 )
 from holdfirst.payment.sandbox import Checkout, Operation, State
 from holdfirst.providers.sandbox import checkout as steps
@@ -107,7 +108,7 @@ class SandboxProvider:
     async def refund(
         self, provider_ref: str, amount: Money, key: str, account: Credentials
     ) -> Done | Refused | Unknown:
-        step = partial(steps.refund, key=key, amount=amount)
+        step = partial(steps.refund, key=key_name(key), amount=amount)
         return await self._call(Operation.REFUND, provider_ref, account, step)
 
     def read_notification(self, notification: Notification, account: Credentials) -> Hint | BadNotification:
