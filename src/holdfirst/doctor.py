@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """`holdfirst doctor`: what disagrees, in words; `--repair` does what is safe."""
 
+from holdfirst.effects.compare import Difference, compare
+from holdfirst.effects.compare import repair as repair_differences
 from holdfirst.flows import wake
 from holdfirst.store import checks
+from holdfirst.store.checks import Finding
 from holdfirst.store.database import Tx
 from holdfirst.wiring import Parts
 from holdfirst.worker import MONEY_KINDS
@@ -17,7 +20,12 @@ async def examine(parts: Parts, *, repair: bool) -> tuple[bool, str]:
     if repair:
         revived = await database.run(_repair)
         lines.append(f"repair: {revived} given-up jobs run again; all open payments are asked about")
-    found = await database.run(checks.findings)
+    differing = await compare(parts.world)
+    if repair and differing:
+        mended = await repair_differences(parts.world, differing)
+        lines.append(f"repair: {mended} payments brought in line with what their providers say")
+        differing = await compare(parts.world)
+    found = [*await database.run(checks.findings), *_by_check(differing)]
     for finding in found:
         shown = " ".join(finding.ids[:SHOWN_MAX])
         more = f" and {len(finding.ids) - SHOWN_MAX} more" if len(finding.ids) > SHOWN_MAX else ""
@@ -31,6 +39,15 @@ async def examine(parts: Parts, *, repair: bool) -> tuple[bool, str]:
     if not found:
         lines.append("money, reservations, time and jobs agree")
     return not found, "\n".join(lines)
+
+
+def _by_check(differing: list[Difference]) -> list[Finding]:
+    """Differences of one kind are one finding."""
+    kinds = {one.check: one.means for one in differing}
+    return [
+        Finding(check, means, [one.subject for one in differing if one.check == check])
+        for check, means in kinds.items()
+    ]
 
 
 async def _repair(tx: Tx) -> int:

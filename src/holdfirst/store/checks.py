@@ -90,6 +90,13 @@ async def findings(tx: Tx) -> list[Finding]:
     return found
 
 
+async def counts(tx: Tx) -> dict[str, int]:
+    """How many rows each check finds; nought for most."""
+    return {
+        check: await tx.value(f"select count(*) from ({query}) found") for check, (_, query) in CHECKS.items()
+    }
+
+
 async def workers_alive(tx: Tx) -> int:
     """Workers that beat within half a minute."""
     count: int = await tx.value(

@@ -89,13 +89,9 @@ async def connected_to(tx: Tx, platform_id: str, connected_account: str) -> str 
     return found
 
 
-async def to_check(tx: Tx, provider: str) -> list[tuple[str, str]]:
-    """(account, payment account) in use at this provider."""
-    rows = await tx.rows(
-        "select account_id, id from payment_account where provider = $1 and deleted_at is null order by id",
-        provider,
-    )
-    return [(row["account_id"], row["id"]) for row in rows]
+async def at_companies(tx: Tx) -> list[PaymentAccount]:
+    """Of all accounts, those where money moves; removed ones too."""
+    return [_payee(row) for row in await tx.rows(_PAYEE + " where own.provider <> 'sandbox' order by own.id")]
 
 
 async def own_credentials(tx: Tx) -> list[tuple[str, bytes]]:

@@ -2,7 +2,7 @@
 """Payments, refunds, and what providers told us."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import asyncpg
 import msgspec
@@ -152,6 +152,16 @@ async def can_bring_money(tx: Tx) -> list[tuple[str, str]]:
         "select account_id, id from payment where status in ('open', 'processing', 'authorized') order by id"
     )
     return [(row["account_id"], row["id"]) for row in rows]
+
+
+async def since(tx: Tx, payment_account_id: str, earliest: datetime) -> list[Payment]:
+    """A payment account's, oldest first."""
+    rows = await tx.rows(
+        "select * from payment where payment_account_id = $1 and created_at >= $2 order by id",
+        payment_account_id,
+        earliest,
+    )
+    return [from_row(row) for row in rows]
 
 
 async def find(  # noqa: PLR0913  # one argument a filter

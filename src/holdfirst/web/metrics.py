@@ -3,9 +3,13 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from holdfirst.clock import monotonic
+from holdfirst.store import checks
 from holdfirst.store.database import Database
 from holdfirst.store.gauges import Gauges, gauges
 
+CHECK_SECONDS = 60.0
+"""The checks read whole tables: however often we are scraped, they run no more often than this."""
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -42,6 +46,13 @@ class Metrics:
         self._needs_human = self._gauge("payments_needing_a_human", "Payments that somebody must look at.")
         self._refund_due = self._gauge("refunds_due", "Refunds owed and not yet paid out.")
         self._workers = self._gauge("workers", "Workers seen in the last half minute.")
+        self._found = Gauge(
+            "holdfirst_check",
+            "What `holdfirst doctor` finds in the database, by check; read at most once a minute.",
+            ["check"],
+            registry=self._registry,
+        )
+        self._found_at: float | None = None
         self._open = self._gauge("database_connections", "Connections of this process.")
         self._idle = self._gauge("database_connections_idle", "Those of them that wait for work.")
 
@@ -65,6 +76,10 @@ class Metrics:
         self._needs_human.set(seen.payments_needing_a_human)
         self._refund_due.set(seen.refunds_due)
         self._workers.set(seen.workers)
+        if self._found_at is None or monotonic() - self._found_at >= CHECK_SECONDS:
+            self._found_at = monotonic()
+            for check, count in (await database.run(checks.counts)).items():
+                self._found.labels(check).set(count)
         size, idle = database.pool_size()
         self._open.set(size)
         self._idle.set(idle)
