@@ -17,9 +17,8 @@ from holdfirst.refusal import Refusal
 from holdfirst.store.database import Database
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "shop"))
-import till  # the same
-
 import booking_shop as example  # the example is no part of the package
+import till  # the same
 
 CUSTOMER = {"name": "Anna", "email": "anna@example.org"}
 
