@@ -209,8 +209,10 @@ def demo(*, once: bool = False, port: int = 0) -> None:
     Without --once the server stays up afterwards, with keys and a line to try.
     """
     from holdfirst.demo import run_demo  # noqa: PLC0415  # nothing else needs its HTTP client
+    from holdfirst.demo_at_stripe import stories_at_stripe  # noqa: PLC0415  # the same
 
-    sys.exit(0 if run_demo(once=once, port=port) else 1)
+    key = read_settings().demo_stripe_key
+    sys.exit(0 if run_demo(once=once, port=port, more=stories_at_stripe(key) if key else []) else 1)
 
 
 def _with_parts(data_dir: Path | None, work: Callable[[Parts], Awaitable[T]]) -> T:

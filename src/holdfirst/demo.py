@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -136,10 +136,10 @@ class Stage:
         by_sale = self.ask(
             "POST", "/v1/payment-accounts", {"provider": "sandbox", "mode": "sale_uncloseable"}
         )
-        self._event_type("consultation", "Consultation", "pac_sandbox")
-        self._event_type("consultation-by-bank", "Consultation, paid by bank", by_sale["id"])
+        self.offer("consultation", "Consultation", "pac_sandbox")
+        self.offer("consultation-by-bank", "Consultation, paid by bank", by_sale["id"])
 
-    def _event_type(self, slug: str, name: str, payee: str) -> None:
+    def offer(self, slug: str, name: str, payee: str, hold_seconds: int = HOLD_SECONDS) -> None:
         self.ask(
             "POST",
             "/v1/event-types",
@@ -150,7 +150,7 @@ class Stage:
                 "duration_minutes": 60,
                 "price": {"amount_minor": 6000, "currency": "EUR"},
                 "payment_account": payee,
-                "hold_seconds": HOLD_SECONDS,
+                "hold_seconds": hold_seconds,
             },
         )
 
@@ -161,12 +161,11 @@ class Stage:
         answer = self.call(method, path, body, key)
         if answer.status_code >= 400:
             raise Promised(f"{method} {path}: {answer.status_code} {answer.text}")
-        found: dict[str, Any] = answer.json()
-        return found
+        return dict(answer.json())
 
     def call(self, method: str, path: str, body: Any = None, key: str | None = None) -> httpx.Response:
-        headers = {"authorization": f"Bearer {key or self.secret_key}"}
-        return self.http.request(method, path, json=body, headers=headers)
+        authorization = f"Bearer {key or self.secret_key}"
+        return self.http.request(method, path, json=body, headers={"authorization": authorization})
 
     def reserve(
         self, who: str, event_type: str = "consultation", seconds: int = HOLD_SECONDS
@@ -358,7 +357,8 @@ def crash(stage: Stage) -> None:
     stage.expect(stage.ledger(ref)["captured"] == 6000, "captured once")
 
 
-STORIES: list[tuple[str, Callable[[Stage], None]]] = [
+Story = tuple[str, Callable[[Stage], None]]
+STORIES: list[Story] = [
     ("1. The collision: two customers, one slot", collision),
     ("2. Abandoned: the slot is back at the very instant", abandoned),
     ("3a. Late payment, the slot still free", late_and_free),
@@ -392,8 +392,8 @@ def _last_notification(server: Server) -> tuple[str, dict[str, str], bytes]:
         return asyncio.run(read(embedded.start()))
 
 
-def run_demo(*, once: bool, port: int) -> bool:
-    """Play all stories; answers whether each ended as promised. Without `once`, stays up afterwards."""
+def run_demo(*, once: bool, port: int, more: Sequence[Story] = ()) -> bool:
+    """Play all stories, and `more`; answers whether each ended as promised. Without `once`, stays up afterwards."""
     with (
         tempfile.TemporaryDirectory(prefix="holdfirst-demo-") as folder,
         _stopped_at_end(Server(Path(folder), port)) as server,
@@ -402,11 +402,11 @@ def run_demo(*, once: bool, port: int) -> bool:
         server.start()
         stage = Stage(server, _print)
         stage.set_up()
-        kept = sum(_play(stage, title, story) for title, story in STORIES)
-        _print(f"\n{kept} of {len(STORIES)} stories ended as promised.")
+        kept = sum(_play(stage, title, story) for title, story in (*STORIES, *more))
+        _print(f"\n{kept} of {len(STORIES) + len(more)} stories ended as promised.")
         if not once:
             _stay(stage)
-        return kept == len(STORIES)
+        return kept == len(STORIES) + len(more)
 
 
 def _play(stage: Stage, title: str, story: Callable[[Stage], None]) -> bool:

@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     mail_from: str = "holdfirst <bookings@localhost>"
     trusted_proxies: str = ""
     allow_private: str = ""
+    demo_stripe_key: str | None = None
     database_connections_max: Annotated[int, Field(ge=2, le=500)] = 16
 
     @property

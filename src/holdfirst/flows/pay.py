@@ -10,6 +10,7 @@ from holdfirst import ids
 from holdfirst.flows.locked import Locked, lock_with_hosts
 from holdfirst.flows.outcome import Mail, became_firm, became_free, send_mail
 from holdfirst.flows.owed import apply_refunds, owe
+from holdfirst.flows.payment_accounts import cannot_take_money
 from holdfirst.payment.payment import Disposition, Late, Mode, Payment, PaymentStatus
 from holdfirst.payment.provider import CheckoutSpec, Phase, Truth, key_generation, next_key
 from holdfirst.refusal import Code, Refusal
@@ -120,13 +121,6 @@ def _frozen(
         application_fee_minor=payee.fee_on(payment.amount),
     )
     return payment, spec
-
-
-def cannot_take_money(payee: PaymentAccount) -> Refusal:
-    return Refusal(
-        Code.CHECKOUT_REFUSED,
-        f"The payment account {payee.id} cannot take money now ({payee.problem or 'charges_disabled'}).",
-    )
 
 
 async def _to_open(tx: Tx, payment: Payment) -> ToOpen:

@@ -72,3 +72,10 @@ async def delete_payment_account(tx: Tx, account_id: str, payment_account_id: st
 
 def no_such_payment_account() -> Refusal:
     return Refusal(Code.PAYMENT_ACCOUNT_NOT_FOUND, "There is no such payment account.")
+
+
+def cannot_take_money(payee: PaymentAccount) -> Refusal:
+    return Refusal(
+        Code.CHECKOUT_REFUSED,
+        f"The payment account {payee.id} cannot take money now ({payee.problem or 'charges_disabled'}).",
+    )
