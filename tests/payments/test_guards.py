@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What holds several of the rules up, each tried with the guard and, where it is a race, without it."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from holdfirst.effects import checkout as opening
+from holdfirst.flows import pay as paying
+from holdfirst.flows.pay import lock_payment
+from holdfirst.payment.payment import Late, Mode
+from holdfirst.payment.provider import Phase, RefundPhase, RefundTruth, Truth
+from holdfirst.payment.refund import Refund, RefundStatus, as_seen, matched
+from holdfirst.refusal import Code, Refusal
+from holdfirst.reservation.reservation import Status
+from holdfirst.store import payees, payments
+from holdfirst.store.database import Database
+
+from .scene import PRICE, Scene, open_scene
+from .test_table import confirmed, request_for
+
+# Two checkouts for one payment, at a company that keeps no keys: only one address is told
+
+
+async def addresses(scene: Scene) -> set[str]:
+    held = await scene.shop.held()
+    answers = await asyncio.gather(
+        *(opening.open_checkout(scene.shop.world, request_for(scene, held)) for _ in range(4))
+    )
+    assert not any(isinstance(one, Refusal) for one in answers)
+    return {one[1].checkout_url for one in answers}
+
+
+async def test_four_at_once_are_sent_to_one_checkout(database: Database, clock) -> None:
+    async with open_scene(database, clock, Mode.SALE_UNCLOSEABLE) as scene:
+        assert len(await addresses(scene)) == 1
+        assert len(scene.company.refs()) > 1, "the race was there"
+
+
+async def test_without_the_guard_they_are_sent_to_several(database: Database, clock, monkeypatch) -> None:
+    async def last_one_wins(tx, payment_id, provider_ref, checkout_url):
+        reservation, payment = await lock_payment(tx, payment_id)
+        payment = replace(payment, provider_ref=provider_ref, checkout_url=checkout_url)
+        await payments.save(tx, payment)
+        return reservation, payment
+
+    monkeypatch.setattr(paying, "record_checkout", last_one_wins)
+    async with open_scene(database, clock, Mode.SALE_UNCLOSEABLE) as scene:
+        assert len(await addresses(scene)) > 1
+
+
+# What is open when its payment account is removed
+
+
+async def test_an_open_checkout_outlives_its_payment_account(scene: Scene) -> None:
+    held, payment = await scene.open()
+    await scene.shop.database.run(payees.delete, scene.shop.payee_id)
+    again = await scene.shop.checkout(held)
+    assert (again.id, again.checkout_url) == (payment.id, payment.checkout_url)
+    scene.company.pay(payment.provider_ref)
+    await scene.notify(payment)
+    await scene.work()
+    await confirmed(scene, held, payment)
+
+
+# A card is held where other methods are sales
+
+
+@pytest.mark.parametrize("when", ["in time", "at the deadline", "after the close"])
+async def test_a_card_under_sales(database: Database, clock, when: str) -> None:
+    async with open_scene(database, clock, Mode.SALE) as scene:
+        held, payment = await scene.open()
+        if when == "after the close":
+            await scene.until_over(held)
+            await scene.work()
+        scene.company.books.pay(payment.provider_ref, "card", force=when == "after the close")
+        if when == "at the deadline":
+            await scene.until_over(held)
+        else:
+            await scene.notify(payment)
+        await scene.work()
+        await confirmed(scene, held, payment, late=Late.RETAKEN if when == "after the close" else None)
+        assert scene.money(payment).captured == PRICE
+
+
+async def test_a_card_under_sales_whose_capture_is_refused(database: Database, clock) -> None:
+    async with open_scene(database, clock, Mode.SALE) as scene:
+        held, payment = await scene.open()
+        scene.company.refuse_captures()
+        scene.company.books.pay(payment.provider_ref, "card")
+        await scene.notify(payment)
+        await scene.work()
+        assert await scene.status(held) is Status.EXPIRED
+        assert scene.money(payment).captured == 0
+
+
+# A promise that ended by itself is not pinned
+
+
+async def test_a_promise_that_has_ended_is_not_captured(database: Database, clock) -> None:
+    async with open_scene(database, clock, Mode.AUTHORIZE) as scene:
+        held, payment = await scene.open()
+        scene.company.pay(payment.provider_ref)
+        async with database.statement() as tx:
+            now = await tx.now()
+        truth = Truth(
+            phase=Phase.AUTHORIZED,
+            amount=payment.amount,
+            livemode=False,
+            authorized_minor=PRICE,
+            capture_before=now - timedelta(seconds=1),
+        )
+        await database.run(paying.advance, payment.id, truth)
+        await scene.shop.work()
+        assert await scene.status(held) is Status.HELD
+        assert scene.money(payment).held == 0
+
+
+# Keys that are old
+
+
+async def test_a_key_that_may_be_forgotten_is_not_sent_blindly(database: Database, clock) -> None:
+    async with open_scene(database, clock, Mode.AUTHORIZE) as scene:
+        held = await scene.shop.held()
+        scene.down("create", times=1, how="lost_after")
+        answer = await opening.open_checkout(scene.shop.world, request_for(scene, held))
+        assert isinstance(answer, Refusal)
+        assert answer.code is Code.PROVIDER_UNAVAILABLE
+        await scene.pass_time(24 * 3600 + 10)
+        await scene.work()
+        async with database.statement() as tx:
+            [payment] = (await payments.of_reservations(tx, [held.id]))[held.id]
+            spec = await payments.spec_of(tx, payment.id)
+        assert spec.key == f"{payment.id}:2"
+        assert scene.company.refs() == [payment.provider_ref]
+
+
+async def test_a_kept_error_is_left_behind(database: Database, clock) -> None:
+    async with open_scene(database, clock, Mode.AUTHORIZE) as scene:
+        held = await scene.shop.held()
+        scene.down("create", times=1, how="500")
+        tried = [await opening.open_checkout(scene.shop.world, request_for(scene, held)) for _ in range(3)]
+        assert [isinstance(one, Refusal) for one in tried] == [True, True, False]
+        assert len(scene.company.refs()) == 1
+
+
+# Whose refund is whose
+
+
+def row(name: str, amount: int = 1000, **more) -> Refund:
+    return Refund(
+        id=name, account_id="a", payment_id="p", amount_minor=amount, created_at=None, key=name, **more
+    )
+
+
+def seen(key: str | None, ref: str, amount: int = 1000, phase: RefundPhase = RefundPhase.DONE) -> RefundTruth:
+    return RefundTruth(key, amount, phase, ref)
+
+
+@pytest.mark.parametrize(
+    ("ours", "listed", "expected"),
+    [
+        ([row("a")], [seen("a", "1")], {"a": "1"}),
+        ([row("a"), row("b")], [seen("b", "1"), seen("a", "2")], {"a": "2", "b": "1"}),
+        ([row("a", sent=True)], [seen("", "1")], {}),
+        ([row("a", sent=True)], [seen(None, "1")], {"a": "1"}),
+        ([row("a", sent=False)], [seen(None, "1")], {}),
+        ([row("a", sent=True)], [seen(None, "1", 999)], {}),
+        ([row("a", sent=True), row("b", sent=True)], [seen(None, "1")], {"a": "1"}),
+        ([row("a", sent=True, provider_ref="1"), row("b", sent=True)], [seen(None, "1"), seen(None, "2")], {"a": "1", "b": "2"}),
+        ([row("a", sent=True, provider_ref="1"), row("b", sent=True)], [seen(None, "1")], {"a": "1"}),
+        ([], [seen(None, "1")], {}),
+    ],
+)  # fmt: skip
+def test_refunds_are_matched(ours, listed, expected) -> None:
+    assert {name: one.ref for name, one in matched(ours, listed).items()} == expected
+
+
+def test_a_refund_that_failed_is_not_done_again_by_an_older_answer() -> None:
+    done = as_seen(row("a", sent=True), seen("a", "1"))
+    assert done.status is RefundStatus.DONE
+    failed = as_seen(done, seen("a", "1", phase=RefundPhase.FAILED))
+    assert (failed.status, failed.failed) == (RefundStatus.DUE, True)
+    assert as_seen(failed, seen("a", "1")).status is RefundStatus.DUE
+    theirs = as_seen(row("a", elsewhere=True), seen("", "1", phase=RefundPhase.FAILED))
+    assert theirs.status is RefundStatus.FAILED
