@@ -288,6 +288,30 @@ async def test_forged_old_cut_and_foreign_notifications_change_nothing(street: S
     assert await advance_is_due(street)
 
 
+@pytest.mark.parametrize(
+    ("price", "why"),
+    [
+        ({"amount_minor": 10, "currency": "EUR"}, "must add up to more"),
+        ({"amount_minor": 10_000, "currency": "LBP"}, "Invalid currency"),
+        ({"amount_minor": 12_345, "currency": "KWD"}, "exactly"),
+    ],
+)
+async def test_what_stripe_cannot_take_is_said_and_the_hold_stays(
+    street: Street, price: Any, why: str
+) -> None:
+    told, site = await street.add(), street.site
+    path = f"/v1/event-types/{site.shop.event_type_id}"
+    await site.call("PATCH", path, {"payment_account": told["id"], "price": price})
+    held = await site.held()
+    answer = await site.post(
+        f"/v1/reservations/{held['id']}/checkout", {"return_url": "https://shop.example/"}
+    )
+    assert code(answer) == (422, "checkout_refused")
+    assert why in answer.json()["detail"]
+    seen = (await site.get(f"/v1/reservations/{held['id']}")).json()
+    assert (seen["status"], seen["payment"]["status"]) == ("held", "failed")
+
+
 async def test_anybody_may_call_for_gopay_and_makes_no_work(street: Street) -> None:
     told = await street.add(GOPAY)
     held = await pay(street, told)

@@ -179,7 +179,10 @@ async def test_payment_accounts(site) -> None:
     assert told["charges_enabled"] is True
     assert not {"credentials", "sealed_credentials", "signing_secret"} & set(told)
     path = f"/v1/payment-accounts/{told['id']}"
-    assert (await site.call("PATCH", path, {"mode": "sale"})).json() == told | {"mode": "sale"}
+    assert (await site.call("PATCH", path, {"mode": "sale"})).json() == told | {
+        "mode": "sale",
+        "methods": "holds_and_sales",
+    }
     assert (await site.call("DELETE", path)).status_code == 204
     assert code(await site.get(path)) == (404, "payment_account_not_found")
     assert fields(await site.post("/v1/payment-accounts", {"provider": "paypal"})) == ["provider"]

@@ -17,11 +17,8 @@ Seal = Callable[[Mapping[str, str], str], bytes]
 async def create_payment_account(tx: Tx, payee: PaymentAccount) -> PaymentAccount | Refusal:
     """Stored, and its provider asked how it stands, from now on."""
     made = replace(payee, created_at=await tx.now())
-    if made.platform_id is not None and made.connected_account is not None:
-        before = await payees.connected_to(tx, made.platform_id, made.connected_account)
-        if before is not None and await payees.load(tx, before) is not None:
-            return invalid("connected_account", f"is {before} already")
-    await payees.insert(tx, made)
+    if not await payees.insert(tx, made):
+        return invalid("connected_account", "has a payment account already")
     await jobs.enqueue(tx, made.account_id, "check_payee", made.id, due=made.created_at)
     return made
 

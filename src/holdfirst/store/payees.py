@@ -108,14 +108,15 @@ async def sealing_fingerprints(tx: Tx) -> set[str]:
     return {row["mark"] for row in rows}
 
 
-async def insert(tx: Tx, payee: PaymentAccount) -> None:
-    """Raises `UniqueViolationError` where the same connected account has one already."""
-    await tx.execute(
+async def insert(tx: Tx, payee: PaymentAccount) -> bool:
+    """False: the same connected account has one already."""
+    tag = await tx.execute(
         """
         insert into payment_account (
             id, account_id, provider, mode, sealed_credentials, charges_enabled, problem, created_at, methods,
             platform_id, connected_account, fee_basis_points, fee_minor, checked_at, notifies
         ) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+        on conflict (platform_id, connected_account) where deleted_at is null do nothing
         """,
         payee.id,
         payee.account_id,
@@ -133,6 +134,7 @@ async def insert(tx: Tx, payee: PaymentAccount) -> None:
         payee.checked_at,
         payee.notifies,
     )
+    return tag != "INSERT 0 0"
 
 
 async def set_credentials(tx: Tx, payment_account_id: str, sealed: bytes) -> None:

@@ -14,7 +14,7 @@ from holdfirst.errors import ProviderUnavailable
 from holdfirst.flows import payment_accounts
 from holdfirst.flows.accounts import sealer
 from holdfirst.flows.keyed import Replay
-from holdfirst.payment.payment import Mode
+from holdfirst.payment.payment import Methods, Mode
 from holdfirst.payment.provider import RegistersNotifications
 from holdfirst.refusal import Code, Refusal, invalid
 from holdfirst.store import payees
@@ -91,12 +91,19 @@ async def _wanted(call: Call, form: PaymentAccountForm) -> PaymentAccount:
         charges_enabled=True,
         problem=None,
         created_at=NOT_YET,
-        methods=form.methods,
+        methods=_methods_of(form.mode) or form.methods,
         platform_id=form.platform,
         connected_account=form.connected_account,
         fee_basis_points=basis_points,
         fee_minor=minor,
     )
+
+
+def _methods_of(mode: Mode | None) -> Methods | None:
+    """What a mode that is named means for the methods."""
+    if mode is None:
+        return None
+    return Methods.HOLDS_AND_SALES if mode.is_sale else Methods.HOLDS_ONLY
 
 
 def _given(form: PaymentAccountForm) -> dict[str, Any]:
@@ -151,7 +158,7 @@ async def change_payment_account(call: Call) -> Answer:
     if patch.credentials is not None:
         payee = await _with_credentials(call, payee, patch.credentials)
     fee = _fee_patched(payee, patch.application_fee)
-    methods = patch.methods or payee.methods
+    methods = _methods_of(patch.mode) or patch.methods or payee.methods
     mode = patch.mode or payee.mode
     if patch.methods is not None and patch.mode is None:
         mode = call.world.providers[payee.provider].modes[patch.methods]

@@ -80,8 +80,8 @@ async def register(client: stripe.StripeClient, url: str) -> Registered | Refuse
         params["connect"] = True
         try:
             connect = await client.v1.webhook_endpoints.create_async(params)
-        except stripe.InvalidRequestError:
-            # Not a platform.
+        except (stripe.InvalidRequestError, stripe.PermissionError):
+            # Not a platform, or a key that may not say so.
             return Registered({"webhook_secrets": " ".join(secrets)})
         return Registered({"webhook_secrets": " ".join([*secrets, connect.secret or ""])})
 
