@@ -4,6 +4,7 @@
 tables.py        rows, transactions, locks, constraints
 reservations.py  … the functions of the store's module of the same name, over those tables
 payments.py
+payees.py
 catalog.py
 jobs.py
 idempotency.py
@@ -18,11 +19,11 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from holdfirst import store
-from memory import catalog, idempotency, jobs, payments, reservations
+from memory import catalog, idempotency, jobs, payees, payments, reservations
 from memory.tables import Memory, MemoryTx
 
 __all__ = ["Memory", "MemoryTx", "in_memory"]
-FAKES = (catalog, idempotency, jobs, payments, reservations)
+FAKES = (catalog, idempotency, jobs, payees, payments, reservations)
 
 
 @contextlib.contextmanager

@@ -2,13 +2,13 @@
 """`holdfirst.store.payments` in memory."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from msgspec.structs import replace
 
 from holdfirst.payment.payment import CAN_BRING_MONEY, Disposition, Payment, PaymentStatus
 from holdfirst.payment.provider import CheckoutSpec, Notification
-from holdfirst.store.payments import PaymentAccount, Refund
+from holdfirst.payment.refund import Refund
 from memory.tables import MemoryTx, require
 
 
@@ -76,6 +76,19 @@ async def spec_of(tx: MemoryTx, payment_id: str) -> CheckoutSpec:
     return spec
 
 
+async def save_spec(tx: MemoryTx, payment_id: str, spec: CheckoutSpec) -> None:
+    await tx.turn()
+    await tx.lock("payment", payment_id)
+    tx.put("spec", payment_id, spec)
+
+
+async def by_money_ref(tx: MemoryTx, payment_account_id: str, money_ref: str) -> Payment | None:
+    await tx.turn()
+    wanted = (payment_account_id, money_ref)
+    found = (one for one in tx.rows("payment") if (one.payment_account_id, one.money_ref) == wanted)
+    return next(found, None)
+
+
 async def by_ref(tx: MemoryTx, payment_account_id: str, provider_ref: str) -> Payment | None:
     await tx.turn()
     wanted = (payment_account_id, provider_ref)
@@ -129,30 +142,16 @@ async def mark_refund_sent(tx: MemoryTx, refund_id: str) -> None:
     tx.put("refund", refund_id, replace(tx.get("refund", refund_id), sent=True))
 
 
-async def mark_refund_done(tx: MemoryTx, refund_id: str, at: datetime) -> None:
+async def save_refund(tx: MemoryTx, refund: Refund) -> None:
     await tx.turn()
-    await tx.lock("refund", refund_id)
-    tx.put("refund", refund_id, replace(tx.get("refund", refund_id), status="done"))
+    await tx.lock("refund", refund.id)
+    for other in tx.rows("refund"):
+        named = (refund.payment_id, refund.provider_ref)
+        same = other.id != refund.id and named == (other.payment_id, other.provider_ref)
+        require("a_refund_at_the_provider_is_counted_once", refund.provider_ref is None or not same)
+    tx.put("refund", refund.id, refund)
 
 
 async def store_notification(tx: MemoryTx, provider: str, payment_account_id: str, raw: Notification) -> None:
     await tx.turn()
     tx.put("notification", tx.next_number(), raw)
-
-
-async def load_payee(tx: MemoryTx, payment_account_id: str) -> PaymentAccount | None:
-    await tx.turn()
-    payee: PaymentAccount | None = tx.get("payee", payment_account_id)
-    return payee
-
-
-async def load_payee_even_deleted(tx: MemoryTx, payment_account_id: str) -> PaymentAccount:
-    await tx.turn()
-    payee: PaymentAccount = tx.get("payee", payment_account_id)
-    return payee
-
-
-async def payees(tx: MemoryTx, account_id: str) -> list[PaymentAccount]:
-    await tx.turn()
-    ours = (one for one in tx.rows("payee") if one.account_id == account_id)
-    return sorted(ours, key=lambda one: one.id)

@@ -7,7 +7,6 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from holdfirst.payment.payment import Mode
 from holdfirst.payment.sandbox import State
 from holdfirst.reservation.reservation import EndedBy, Reservation, Status
 from memory import Memory, MemoryTx
@@ -87,7 +86,7 @@ class Auditor:
             payment = self._memory.tables["payment"].get(checkout.key)
             row = self._memory.tables["reservation"][payment.reservation_id]
             forced = row.ended is not None and row.ended.by is EndedBy.ACCOUNT
-            if checkout.mode is Mode.AUTHORIZE and not forced:
+            if not checkout.mode.is_sale and not forced:
                 owned = row.paid_by == payment.id and row.status in (Status.PROCESSING, Status.CONFIRMED)
                 if not owned:
                     raise Broken(f"P2: {payment.id} was captured while {row.id} is {row.status}")
@@ -148,7 +147,7 @@ class Auditor:
             raise Broken(f"P2: money of {payment.id} is kept, and {row.id} ({row.status}) does not own it")
         if checkout.state is State.AUTHORIZED:
             raise Broken(f"P2: the authorisation of {payment.id} hangs")
-        if checkout.state is State.OPEN and checkout.mode is not Mode.SALE_UNCLOSEABLE:
+        if checkout.state is State.OPEN and checkout.mode.can_be_closed:
             raise Broken(f"P2: the checkout of {payment.id} is open, and {row.id} is {row.status}")
 
 

@@ -16,6 +16,7 @@ from holdfirst.payment.provider import (
     Opened,
     Refused,
     Unknown,
+    key_name,
 )
 from holdfirst.payment.sandbox import Action, Checkout, State
 from holdfirst.providers.sandbox import checkout as books
@@ -70,7 +71,7 @@ class Company:
         return await self._call(provider_ref, books.void)
 
     async def refund(self, provider_ref: str, amount: Money, key: str, account: Credentials) -> Any:
-        return await self._call(provider_ref, lambda one: books.refund(one, key, amount))
+        return await self._call(provider_ref, lambda one: books.refund(one, key_name(key), amount))
 
     def read_notification(self, notification: Notification, account: Credentials) -> Hint | BadNotification:
         return Hint(provider_ref=notification.query["ref"])

@@ -16,7 +16,6 @@ from holdfirst.flows.confirm import Asks, ConfirmRequest
 from holdfirst.flows.keyed import Replay, RequestKey
 from holdfirst.flows.pay import CheckoutRequest
 from holdfirst.flows.reserve import ReserveRequest
-from holdfirst.payment.payment import Mode
 from holdfirst.payment.sandbox import Action
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.reservation import EndedBy, Reservation
@@ -119,7 +118,7 @@ class Customer:
     async def at_company(self, ref: str) -> None:
         await go_on(self.chance.seconds(0.5, 400))
         company = self.town.company
-        pays = Action.AUTHORIZE if company.checkouts[ref].mode is Mode.AUTHORIZE else Action.PAY
+        pays = Action.PAY if company.checkouts[ref].mode.is_sale else Action.AUTHORIZE
         match self.chance.random.randrange(8):
             case 0:
                 company.act(ref, Action.DECLINE)

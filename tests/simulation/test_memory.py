@@ -14,12 +14,12 @@ from conftest import TEST_CLOCK
 from holdfirst.payment.money import Money
 from holdfirst.payment.payment import Disposition, Mode, Payment, PaymentStatus
 from holdfirst.payment.provider import CheckoutSpec
+from holdfirst.payment.refund import Refund, RefundStatus
 from holdfirst.reservation import lifecycle
 from holdfirst.reservation.reservation import Ended, EndedBy, EndedCode, Reservation, Status, has_time
-from holdfirst.store import catalog, idempotency, jobs, payments, reservations
+from holdfirst.store import catalog, idempotency, jobs, payees, payments, reservations
 from holdfirst.store.database import Database
 from holdfirst.store.jobs import Job
-from holdfirst.store.payments import Refund
 from holdfirst.store.reservations import TimeLost
 from memory import Memory, in_memory
 from memory.reservations import _find_time
@@ -206,6 +206,7 @@ class Both:
         )
         spec = CheckoutSpec(
             key=name,
+            frozen_at=self.moment,
             amount=payment.amount,
             mode=payment.mode,
             livemode=False,
@@ -242,14 +243,14 @@ class Both:
             account_id=row.account_id,
             payment_id=name,
             amount_minor=1,
-            status="due",
-            sent=False,
             created_at=self.moment,
+            key="key",
         )
         await self.same("insert_refund", lambda tx: payments.insert_refund(tx, refund))
         await self.same("mark", lambda tx: payments.mark_refund_sent(tx, refund.id))
         if chance.random() < 0.5:
-            await self.same("done", lambda tx: payments.mark_refund_done(tx, refund.id, self.moment))
+            done = replace(refund, status=RefundStatus.DONE, sent=True, provider_ref=refund.id, key="key:2")
+            await self.same("done", lambda tx: payments.save_refund(tx, done))
         await self.same("refunds_of", lambda tx: payments.refunds_of(tx, name))
 
     async def wish(self) -> None:
@@ -323,7 +324,7 @@ async def furnished(shop: Shop, seed: int) -> Both:
         offer = await catalog.load_offer(tx, shop.account_id, shop.event_type_id)
         assert offer is not None
         memory.catalog_version = offer.catalog
-        memory.tables["payee"][shop.payee_id] = await payments.load_payee(tx, shop.payee_id)
+        memory.tables["payee"][shop.payee_id] = await payees.load(tx, shop.payee_id)
         await tx.execute("truncate reservation cascade")
         await tx.execute("truncate claim, job, idempotency_key")
         await tx.execute("update host set newest_end = '-infinity'")

@@ -28,7 +28,7 @@ from holdfirst.payment.provider import Hint, Notification
 from holdfirst.reservation.event_type import EventType, EventTypeRules, Host, LatePayment
 from holdfirst.settings import Limits
 from holdfirst.store import reservations
-from holdfirst.store.payments import PaymentAccount
+from holdfirst.store.payees import PaymentAccount
 from holdfirst.store.together import Together
 from holdfirst.worker import Worker
 from memory import Memory, MemoryTx, in_memory

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 
 from holdfirst.payment.payment import Payment
 from holdfirst.payment.provider import CheckoutSpec
+from holdfirst.payment.refund import Refund
 from holdfirst.payment.sandbox import Checkout
 from holdfirst.reservation.reservation import Ended, Reservation
-from holdfirst.store.payments import Refund
 from memory import Memory, MemoryTx
 from memory.tables import Claim, JobRow
 from races.exhaustive import scenario as scene
@@ -132,8 +132,8 @@ def take_out(memory: Memory, before: Client, known: dict[str, Attempt]) -> Clien
         attempts.append(
             Attempt(
                 plain_payment(payment),
-                tables["spec"][payment.id],
-                tuple(replace(one, created_at=scene.BEGIN) for one in refunds),
+                replace(tables["spec"][payment.id], frozen_at=scene.BEGIN),
+                tuple(map(plain_refund, refunds)),
                 *(known[payment.id][3:] if payment.id in known else (None,)),
             )
         )
@@ -164,7 +164,13 @@ def plain_payment(row: Payment) -> Payment:
         created_at=scene.BEGIN,
         closed_at=row.closed_at and scene.BEGIN,
         needs_human_since=row.needs_human_since and scene.BEGIN,
+        refunded_at=row.refunded_at and scene.BEGIN,
     )
+
+
+def plain_refund(row: Refund) -> Refund:
+    """Which generation of its key it has decides nothing: what is done is listed under its name."""
+    return replace(row, created_at=scene.BEGIN, key=row.id)
 
 
 def _wishes(rows: Iterable[JobRow], payment_ids: list[str]) -> Iterable[Wish]:

@@ -14,7 +14,7 @@ from holdfirst.payment.money import Money
 from holdfirst.payment.payment import Mode
 from holdfirst.reservation.event_type import EventType, EventTypeRules, Host, LatePayment
 from holdfirst.settings import Limits
-from holdfirst.store.payments import PaymentAccount
+from holdfirst.store.payees import PaymentAccount
 
 TICK = timedelta(minutes=5)
 HOLD_TICKS = 1

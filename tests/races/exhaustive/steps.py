@@ -21,7 +21,7 @@ from holdfirst.flows import pay
 from holdfirst.flows.confirm import Asks, ConfirmRequest
 from holdfirst.flows.refund import DueRefund
 from holdfirst.payment.payment import Payment, PaymentStatus
-from holdfirst.payment.provider import CheckoutSpec, Opened, Refused, Unknown
+from holdfirst.payment.provider import CheckoutSpec, Opened, Refused, Unknown, key_name
 from holdfirst.payment.sandbox import Checkout, State
 from holdfirst.providers.sandbox import checkout as books
 from holdfirst.reservation.reservation import Reservation
@@ -29,7 +29,7 @@ from holdfirst.store.reservations import TimeLost
 from holdfirst.worker import KINDS
 from memory import Memory, MemoryTx, in_memory
 from races.exhaustive import scenario as scene
-from races.exhaustive.client import plain_payment, plain_reservation
+from races.exhaustive.client import plain_payment, plain_refund, plain_reservation
 
 RETURN_URL = "https://shop.example/done"
 PUBLIC_URL = "http://holdfirst.test"
@@ -97,7 +97,7 @@ class _Asking:
         return await _Ask(Call("void", (_payment_of(ref),)))
 
     async def refund(self, ref: str, amount: Any, key: str, _account: Any) -> Any:
-        return await _Ask(Call("refund", (_payment_of(ref), key, amount)))
+        return await _Ask(Call("refund", (_payment_of(ref), key_name(key), amount)))
 
     def unseal(self, _sealed: bytes, _about: str) -> bytes:
         return b"{}"
@@ -235,8 +235,7 @@ def _plain(answer: Any) -> Any:
         case Payment():
             return plain_payment(answer)
         case DueRefund():
-            due = replace(answer.refund, created_at=scene.BEGIN)
-            return replace(answer, payment=plain_payment(answer.payment), refund=due)
+            return replace(answer, payment=plain_payment(answer.payment), refund=plain_refund(answer.refund))
         case tuple():
             return tuple(map(_plain, answer))
         case list():
