@@ -21,7 +21,7 @@ from holdfirst.flows.keyed import RequestKey
 from holdfirst.flows.reserve import ReserveRequest
 from holdfirst.payment.provider import Hint, Notification, Phase
 from holdfirst.reservation.reservation import EndedBy, Reservation
-from holdfirst.store import jobs, payments
+from holdfirst.store import jobs, payees
 from holdfirst.store.database import Tx
 from holdfirst.worker import KINDS, LEASE
 from races.schedules.bench import Operation
@@ -197,7 +197,7 @@ async def _advance(shop: Shop, subject: Subject) -> Any:
 @operation("notification", "payment", core=True)
 async def _notification(shop: Shop, subject: Subject) -> Any:
     """A provider calls, and the worker asks it."""
-    payee = await shop.database.run(payments.load_payee_even_deleted, shop.payee_id)
+    payee = await shop.database.run(payees.load_even_deleted, shop.payee_id)
     raw = Notification("POST", {}, {"ref": subject.ref or ""}, b"")
     await shop.database.run(hear.hear, payee, raw, Hint(provider_ref=subject.ref))
     return await advance.advance(shop.world, str(subject.payment))
@@ -333,7 +333,7 @@ async def _wish_again(shop: Shop, subject: Subject) -> Any:
 
 @operation("hear", "payment")
 async def _hear(shop: Shop, subject: Subject) -> Any:
-    payee = await shop.database.run(payments.load_payee_even_deleted, shop.payee_id)
+    payee = await shop.database.run(payees.load_even_deleted, shop.payee_id)
     raw = Notification("POST", {}, {"ref": subject.ref or ""}, b"")
     await shop.database.run(hear.hear, payee, raw, Hint(provider_ref=subject.ref))
 
