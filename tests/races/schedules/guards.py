@@ -415,8 +415,8 @@ GUARDS = [
         "cancel + give back",
         Break(
             "flows/owed.py",
-            '    await jobs.enqueue(tx, payment.account_id, "refund", payment.id, due=now, lane=payment.id)\n',
-            "\n",
+            '    await jobs.enqueue(tx, payment.account_id, "refund", payment.id, due=now, lane=payment.id)\n    return replace',
+            "    return replace",
         ),
     ),
     guard(
@@ -523,7 +523,7 @@ GUARDS = [
         "refund + refund",
         Break(
             "effects/refund.py",
-            "desk.provider.refund(ref_of(due.payment), amount, due.refund.id, desk.account)",
+            "desk.provider.refund(ref_of(due.payment), amount, due.refund.key, desk.account)",
             "desk.provider.refund(ref_of(due.payment), amount, str(id(due)), desk.account)",
         ),
     ),
