@@ -6,17 +6,20 @@ which speaks to the API like any other client. No cookies; a client secret never
 fragment.
 """
 
+from collections.abc import Sequence
+from datetime import datetime
 from urllib.parse import urlsplit
 
 import msgspec
 from litestar import Response
 from msgspec import UNSET, UnsetType
 
-from holdfirst.reservation.event_type import EventType, Offer
+from holdfirst.reservation.event_type import EventType, Host
 from holdfirst.store import booking_pages, catalog, reservations
 from holdfirst.store.database import Tx
 from holdfirst.web.answers import event_type_answer
 from holdfirst.web.assets import NOT_BUILT, built_assets
+from holdfirst.web.bodies import query_of
 from holdfirst.web.instants import z
 from holdfirst.web.operation import PUBLIC, Call, Operation
 from holdfirst.web.page import HEADERS, render, template
@@ -50,6 +53,15 @@ class Bootstrap(msgspec.Struct, kw_only=True):
     reservation: str | UnsetType = UNSET
 
 
+class Shown(msgspec.Struct):
+    """What a shell is about: an event type and who will be met."""
+
+    event_type: EventType
+    hosts: Sequence[Host]
+    livemode: bool
+    now: datetime
+
+
 class Found(msgspec.Struct):
     """Which page a path names: `host_id` where it was one host's."""
 
@@ -65,7 +77,7 @@ async def booking_page(call: Call) -> Response[str]:
         offer = await call.world.database.single(catalog.load_offer, found.account_id, found.event_type_id)
     if found is None or offer is None:
         return _notice("There is nothing to book here", "The address may be mistyped, or the offer is gone.")
-    bootstrap = _bootstrap(call, "book", offer)
+    bootstrap = _bootstrap(call, "book", Shown(offer.event_type, offer.hosts, offer.livemode, offer.now))
     if found.host_id is not None:
         bootstrap.host = found.host_id
         bootstrap.hosts = [one for one in bootstrap.hosts if one.id == found.host_id]
@@ -97,7 +109,7 @@ async def _find(tx: Tx, owner: str, event_type: str) -> Found | None:
     return Found(account_id, event_type_id, host_id)
 
 
-async def _reserved(tx: Tx, reservation_id: str) -> Offer | None:
+async def _reserved(tx: Tx, reservation_id: str) -> Shown | None:
     """The offer as it was reserved, also where it is not offered any more."""
     reservation = await reservations.load(tx, reservation_id)
     if reservation is None:
@@ -105,26 +117,27 @@ async def _reserved(tx: Tx, reservation_id: str) -> Offer | None:
     event_type = await catalog.event_type_by_id(tx, reservation.event_type_id)
     assert event_type is not None
     found = [await catalog.load_host(tx, reservation.account_id, host) for host in reservation.hosts]
-    return Offer(event_type, [one for one in found if one is not None], reservation.livemode, await tx.now())
+    hosts = [one for one in found if one is not None]
+    return Shown(event_type, hosts, reservation.livemode, await tx.now())
 
 
-def _bootstrap(call: Call, page: str, offer: Offer) -> Bootstrap:
-    named = [HostTold(host.id, host.name) for host in offer.hosts]
+def _bootstrap(call: Call, page: str, shown: Shown) -> Bootstrap:
+    named = [HostTold(host.id, host.name) for host in shown.hosts]
     return Bootstrap(
         page=page,
-        key=call.world.key_ring.page_key(offer.event_type.id),
-        event_type=event_type_answer(offer.event_type, livemode=offer.livemode, for_account=False),
+        key=call.world.key_ring.page_key(shown.event_type.id),
+        event_type=event_type_answer(shown.event_type, livemode=shown.livemode, for_account=False),
         hosts=named,
-        time_zone=offer.time_zone,
+        time_zone=shown.hosts[0].time_zone if shown.hosts else "UTC",
         language=_language(call),
-        server_time=z(offer.now),
-        livemode=offer.livemode,
+        server_time=z(shown.now),
+        livemode=shown.livemode,
     )
 
 
 def _language(call: Call) -> str:
     """`?lang=`, else what the browser prefers of ours (RFC 9110, weights in order), else English."""
-    named = call.request.query_params.get("lang", "")
+    named = query_of(call.scope).get("lang", "")
     weighed = []
     for part in call.incoming.headers.get("accept-language", "").split(","):
         tag, _, weight = part.partition(";q=")
