@@ -36,7 +36,7 @@ export default defineConfig({
       input: here("src/main.ts"),
       output: { entryFileNames: "[name]-[hash].js", chunkFileNames: "[name]-[hash].js", assetFileNames: "[name]-[hash][extname]",
         // What every page needs travels together: one file, packed better than three.
-        advancedChunks: { groups: [{ name: "holdfirst", test: isNeededAtOnce }] },
+        codeSplitting: { groups: [{ name: "holdfirst", test: isNeededAtOnce }] },
       },
     },
   },

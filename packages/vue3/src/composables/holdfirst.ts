@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The plugin: one server, one key, one way to speak; and which calendars are mounted.
 
-import { computed, inject, type App, type ComputedRef, type InjectionKey, shallowReactive, shallowRef } from "vue"
+import { computed, inject, provide, type App, type ComputedRef, type InjectionKey, shallowReactive, shallowRef } from "vue"
 import { createClient, type Client } from "../core/client"
 import { createWords, english, isRightToLeft, loadMessages, type Messages, type Words } from "../core/languages"
 import type { HourCycle } from "../core/formats"
@@ -63,6 +63,11 @@ export function createHoldfirst(options: HoldfirstOptions): Holdfirst {
     },
   }
   return holdfirst
+}
+
+/** For whoever brings holdfirst to a part of a page without installing it in the whole. */
+export function provideHoldfirst(holdfirst: Holdfirst): void {
+  provide(KEY, holdfirst)
 }
 
 export function useHoldfirst(): Holdfirst {
