@@ -25,7 +25,6 @@ export default defineConfig({
         core: here("src/core/index.ts"),
         nuxt: here("src/nuxt/module.ts"),
         "nuxt-plugin": here("src/nuxt/plugin.ts"),
-        element: here("src/element/index.ts"),
       },
     },
     rolldownOptions: {
