@@ -59,6 +59,8 @@ class Standing(msgspec.Struct):
     outcome: Outcome
     money: MoneySays
     waiting: bool
+    start: Instant
+    end: Instant
     server_time: Instant
 
 
@@ -102,6 +104,8 @@ def _standing(seen: Seen, payment: Payment | None) -> Standing:
         outcome=_outcome(status, paying_now=paying_now),
         money=_money(payment),
         waiting=paying_now and status in (Status.HELD, Status.PROCESSING),
+        start=z(seen.reservation.start),
+        end=z(seen.reservation.end),
         server_time=z(seen.now),
     )
 

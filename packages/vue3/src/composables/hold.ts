@@ -27,6 +27,7 @@ interface HoldOptions {
 
 const SETTLE_MS = 1_200
 const TICK_MS = 500
+const WATCH_MS = 3_000
 
 export function createHold(
   holdfirst: Holdfirst, options: HoldOptions, slots: SlotsState, tell: (event: BookingEvent) => void,
@@ -218,12 +219,23 @@ export function createHold(
       }
       settling.value = false
       failure.value = null
+      // Where nothing could be kept (a frame without storage), this is how it is known at all.
+      if (reservation.value === null && told.status === "confirmed") {
+        tell({ type: "confirmed", reservation: told.reservation, start: told.start, end: told.end })
+      }
     } catch (trouble) {
       failure.value = trouble
       const again = trouble instanceof Unreachable || (trouble instanceof Refused && trouble.status >= 429)
       if (again) polling = setTimeout(() => void settle(id, back), 3 * SETTLE_MS)
       else settling.value = false
     }
+  }
+
+  /** Look every few seconds whether somebody else's word has changed it. */
+  async function watch(): Promise<void> {
+    clearTimeout(polling)
+    await refresh().catch(() => undefined)
+    if (reservation.value?.status === "held") polling = setTimeout(() => void watch(), WATCH_MS)
   }
 
   /** Start over: this page no longer knows the reservation; the server does. */
@@ -245,6 +257,6 @@ export function createHold(
 
   return {
     reservation, standing, secret, status, secondsLeft, working, failure, settling,
-    reserve, setDetails, pay, extend, release, confirm, cancel, reschedule, resume, refresh, settle, forget, stop,
+    reserve, setDetails, pay, extend, release, confirm, cancel, reschedule, resume, refresh, settle, watch, forget, stop,
   }
 }

@@ -695,6 +695,11 @@ export type components = {
          * @description Nothing personal: anybody who knows the id may ask.
          */
         Standing: {
+            /**
+             * Format: date-time
+             * @description RFC 3339, in UTC, with milliseconds.
+             */
+            end: string;
             money: components["schemas"]["MoneySays"];
             outcome: components["schemas"]["Outcome"];
             reservation: string;
@@ -703,6 +708,11 @@ export type components = {
              * @description RFC 3339, in UTC, with milliseconds.
              */
             server_time: string;
+            /**
+             * Format: date-time
+             * @description RFC 3339, in UTC, with milliseconds.
+             */
+            start: string;
             status: components["schemas"]["Status"];
             waiting: boolean;
         };
