@@ -9,14 +9,16 @@ from browser.conftest import Browsers
 from browser.hosting import pages_served
 from browser.practice import Practice, choose, fill
 
-STRICT = "default-src 'none'; script-src {server} 'self'; frame-src {server}; base-uri 'none'; form-action 'none'"
+STRICT = (
+    "default-src 'none'; script-src {server} 'self'; frame-src {server}; base-uri 'none'; form-action 'none'"
+)
 
 
 def host_page(practice: Practice, body: str, script: str = "") -> str:
     return (
         '<!doctype html><html lang="en"><title>Shop</title><link rel="icon" href="data:,">'
         f'<script src="{practice.url}/embed.js" {script} async></script><script src="/told.js"></script>'
-        f'<body><main><h1>Shop</h1>{body}</main></body></html>'
+        f"<body><main><h1>Shop</h1>{body}</main></body></html>"
     )
 
 
@@ -31,7 +33,9 @@ def strict(practice: Practice) -> dict[str, str]:
     return {"content-security-policy": STRICT.format(server=practice.url) + "; img-src data:"}
 
 
-async def test_inline_under_a_strict_policy_the_whole_paid_way(practice: Practice, browsers: Browsers) -> None:
+async def test_inline_under_a_strict_policy_the_whole_paid_way(
+    practice: Practice, browsers: Browsers
+) -> None:
     slug = practice.offer()
     body = f'<div data-holdfirst="inline" data-event="test/{slug}"><a href="{practice.page(slug)}">Book</a></div>'
     with pages_served({"/": host_page(practice, body), "/told.js": TOLD}, strict(practice)) as shop:
@@ -46,7 +50,9 @@ async def test_inline_under_a_strict_policy_the_whole_paid_way(practice: Practic
         await page.wait_for_url("**/sandbox/**")
         await page.get_by_role("button", name="Pay", exact=True).click()
         await page.wait_for_url(f"{shop}/**")
-        await expect(page.frame_locator("iframe").get_by_role("heading", name="You are booked")).to_be_visible()
+        await expect(
+            page.frame_locator("iframe").get_by_role("heading", name="You are booked")
+        ).to_be_visible()
         assert [one["status"] for one in practice.reservations(slug)] == ["confirmed"]
         told = await page.evaluate("told.map((one) => one.type)")
         assert "confirmed" in told
@@ -75,12 +81,19 @@ async def test_what_the_host_page_is_told(practice: Practice, browsers: Browsers
         told = await page.evaluate("told.filter((one) => one.type !== 'resize')")
         assert [one["type"] for one in told] == ["ready", "slot", "submitting", "reserved", "confirmed"]
         [one] = practice.reservations(slug)
-        assert told[-1] == {"type": "confirmed", "reservation": one["id"], "start": one["start"], "end": one["end"]}
+        assert told[-1] == {
+            "type": "confirmed",
+            "reservation": one["id"],
+            "start": one["start"],
+            "end": one["end"],
+        }
 
 
 async def test_a_dialog_from_a_link_and_from_the_button(practice: Practice, browsers: Browsers) -> None:
     slug = practice.offer()
-    body = f'<a id="link" href="{practice.page(slug)}" data-holdfirst="popup" data-prefill-name="Ben">Book</a>'
+    body = (
+        f'<a id="link" href="{practice.page(slug)}" data-holdfirst="popup" data-prefill-name="Ben">Book</a>'
+    )
     script = f'data-float="test/{slug}" data-float-text="Book a time"'
     with pages_served({"/": host_page(practice, body, script), "/told.js": TOLD}, strict(practice)) as shop:
         page = await browsers.page()
@@ -184,14 +197,17 @@ async def test_forged_messages_and_replayed_ports_do_nothing(practice: Practice,
         heard = await page.evaluate("heard.filter(Array.isArray).map(([name]) => name)")
         # One port, the first that was offered in the right form; what came after it is not listened to.
         assert set(heard) == {"first"}
-        assert await frame.locator(".hf").first.evaluate("(hf) => hf.style.cssText") == "--hf-ink: rgb(1, 2, 3);"
+        assert (
+            await frame.locator(".hf").first.evaluate("(hf) => hf.style.cssText") == "--hf-ink: rgb(1, 2, 3);"
+        )
         await fill_in_frame(frame)
         await frame.get_by_role("button", name="Continue to payment").click()
         [one] = practice.reservations(slug)
         await page.wait_for_timeout(1000)
         # The way back that a frame is told must be the frame's own page: a foreign one is not taken.
         payment = practice.ask("GET", f"/v1/payments?reservation={one['id']}")["data"][0]
-        back = httpx.get(f"{practice.url}/r/{one['id']}", follow_redirects=False).headers["location"]
+        async with httpx.AsyncClient() as plain:
+            back = (await plain.get(f"{practice.url}/r/{one['id']}")).headers["location"]
         assert back.startswith(practice.url), back
         assert payment["status"] == "open"
         secrets = await page.evaluate("JSON.stringify(heard)")
@@ -237,8 +253,20 @@ async def test_a_hostile_prefill_is_text_and_short(practice: Practice, browsers:
     slug = practice.offer(questions=[{"key": "why", "label": "Why?", "kind": "text"}])
     page = await browsers.page()
     evil = "<img src=x onerror=alert(1)>"
-    query = {"name": evil, "email": "x" * 5000, "answers.why": evil, "answers.unknown": "x", "month": "2026-99"}
-    more = {"seats": "-1", "time_zone": "Mars/Olympus", "theme": "url(x)", "embed": "<script>", "lang": "../x"}
+    query = {
+        "name": evil,
+        "email": "x" * 5000,
+        "answers.why": evil,
+        "answers.unknown": "x",
+        "month": "2026-99",
+    }
+    more = {
+        "seats": "-1",
+        "time_zone": "Mars/Olympus",
+        "theme": "url(x)",
+        "embed": "<script>",
+        "lang": "../x",
+    }
     await page.goto(practice.page(slug, **query, **more))
     await choose(page)
     await expect(page.locator("[name=name]")).to_have_value(evil)

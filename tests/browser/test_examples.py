@@ -23,7 +23,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def run(*command: str, cwd: Path, **environment: str) -> None:
     done = subprocess.run(
-        command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=400
+        command,
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
     )
     assert done.returncode == 0, (command, done.stdout[-3000:], done.stderr[-3000:])
 
@@ -118,7 +124,8 @@ async def test_nuxt_renders_on_the_server_and_takes_over_without_a_mismatch(
     folder = installed("nuxt")  # type: ignore[operator]
     run("npm", "run", "build", cwd=folder)
     with nuxt_served(folder, practice, slug) as url:
-        html = httpx.get(url).text
+        async with httpx.AsyncClient() as plain:
+            html = (await plain.get(url)).text
         assert re.search(r'class="hf"[^>]*lang="de"', html)
         assert practice.publishable_key in html
         page = await browsers.page()

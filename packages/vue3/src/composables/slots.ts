@@ -38,6 +38,7 @@ export function createSlots(holdfirst: Holdfirst, options: SlotsOptions) {
   const status = ref<"idle" | "loading" | "ready">("idle")
   const failure = shallowRef<unknown>(null)
   const nothingAhead = ref(false)
+  let looked = false
   let zoneRefused = false
   let asking: AbortController | null = null
   let watching: SlotWatch | null = null
@@ -62,8 +63,6 @@ export function createSlots(holdfirst: Holdfirst, options: SlotsOptions) {
     }
     if (!month.value) month.value = today.value.slice(0, 7)
     await refresh()
-    if (failure.value === null && Object.keys(days.value).length === 0 && !options.month) await showNextFree()
-    day.value ??= firstFree()
     watch()
   }
 
@@ -90,6 +89,11 @@ export function createSlots(holdfirst: Holdfirst, options: SlotsOptions) {
       const list = await ask(from, to, mine.signal)
       if (mine.signal.aborted) return
       take(list)
+      // The first look of all goes to where something is free.
+      if (!looked) {
+        looked = true
+        if (Object.keys(days.value).length === 0 && !options.month) await showNextFree()
+      }
       watching?.nextChange(list.next_change_at, client.now())
     } catch (told) {
       if (!mine.signal.aborted) failed(told, refresh)
@@ -124,6 +128,7 @@ export function createSlots(holdfirst: Holdfirst, options: SlotsOptions) {
     status.value = "ready"
     failure.value = null
     failures = 0
+    day.value ??= firstFree()
     if (slot.value !== null && !isOffered(slot.value.start) && !kept) markTaken(slot.value)
   }
 
@@ -172,7 +177,6 @@ export function createSlots(holdfirst: Holdfirst, options: SlotsOptions) {
     status.value = "loading"
     selectDay(null)
     await refresh()
-    day.value ??= firstFree()
   }
 
   /** The first month ahead that has something, as far as one question sees. */
