@@ -71,6 +71,9 @@ crash: setup-dev ## Kill servers and databases at random moments, for minutes
 openapi: setup-dev ## Write docs/openapi.json from the code
 	$(RUN) holdfirst.web.openapi > docs/openapi.json
 
+screenshots: setup-dev assets setup-browser ## Take the pictures of docs/screenshots
+	PYTHONPATH=tests $(RUN) browser.screenshots docs/screenshots
+
 bench: setup-dev ## Print the figures of docs/performance.md, as ratios in one run
 	$(VENV)/bin/python bench/run.py
 

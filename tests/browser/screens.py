@@ -17,6 +17,12 @@ RULES = {
     ],
     "reschedule": {"until_minutes_before": 120, "times_max": 3},
     "notice_minutes": 2880,
+    "schedule": {
+        "weekly": [
+            {"days": ["mon", "tue", "wed", "thu", "fri"], "start": "08:00", "end": "11:00"},
+            {"days": ["mon", "wed", "thu", "fri"], "start": "12:30", "end": "16:00"},
+        ]
+    },
     "step_minutes": 90,
     "duration_minutes": 50,
 }
@@ -31,7 +37,7 @@ async def choosing(page: Page, practice: Practice, query: str) -> None:
 
 async def nothing_free(page: Page, practice: Practice, query: str) -> None:
     past = (datetime.now(UTC) + timedelta(days=40)).isoformat()
-    await page.goto(practice.page(practice.offer(**RULES, starts=[past], horizon_days=5)) + query)
+    await page.goto(practice.page(practice.offer(**RULES | {"starts": [past], "horizon_days": 5})) + query)
     await page.locator(".hf-times .hf-quiet").first.wait_for()
 
 
