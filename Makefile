@@ -6,15 +6,26 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
   "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 VENV := .venv
 RUN := $(VENV)/bin/python -m
+PYTHON_FILES := src tests bench packages/build.py hatch_build.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test races races-all simulate crash check format openapi bench clean
+.PHONY: help setup setup-dev assets setup-browser demo test check-front races races-all simulate crash check format openapi screenshots bench clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: $(VENV)/.installed ## Make .venv with .venv/bin/holdfirst in it
+setup: $(VENV)/.installed ## Make .venv with .venv/bin/holdfirst in it, and the web pages
+	@$(VENV)/bin/python packages/build.py --if-possible
+
 setup-dev: $(VENV)/.installed-dev ## The same, with what the tests need
+
+assets: $(VENV)/.installed ## Build the web pages; nothing is done where nothing changed
+	@$(VENV)/bin/python packages/build.py
+
+setup-browser: ## Install Chromium for the browser tests, where there is none (Debian, Ubuntu)
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	  { apt-get update -qq && apt-get install -y -qq chromium; } || \
+	  { echo "The browser tests need Chromium, and it could not be installed here."; exit 1; }
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with venv is needed; on Debian and Ubuntu: apt-get install -y make python3-venv"; exit 1; }
@@ -32,12 +43,15 @@ demo: setup ## Play the stories on a throw-away database, then stay up to be tri
 	$(VENV)/bin/holdfirst demo
 
 check: setup-dev ## Format, lint, types, imports: no database, seconds
-	$(RUN) ruff format --check src tests bench
-	$(RUN) ruff check src tests bench
+	$(RUN) ruff format --check $(PYTHON_FILES)
+	$(RUN) ruff check $(PYTHON_FILES)
 	$(RUN) mypy
 	$(VENV)/bin/lint-imports --no-logo 2>/dev/null || $(VENV)/bin/lint-imports
 
-test: check ## Everything: the checks, then all tests on a PostgreSQL of their own
+check-front: assets ## Types and unit tests of the Vue package
+	$(VENV)/bin/python packages/build.py --check
+
+test: check check-front setup-browser ## Everything: the checks, then all tests on a PostgreSQL of their own
 	$(RUN) pytest -n 2 --dist loadgroup
 
 races: setup-dev ## Every race: all states of the core, every schedule of two verbs; SCHEDULE=… plays one
@@ -57,12 +71,15 @@ crash: setup-dev ## Kill servers and databases at random moments, for minutes
 openapi: setup-dev ## Write docs/openapi.json from the code
 	$(RUN) holdfirst.web.openapi > docs/openapi.json
 
+screenshots: setup-dev assets setup-browser ## Take the pictures of docs/screenshots
+	PYTHONPATH=tests $(RUN) browser.screenshots docs/screenshots
+
 bench: setup-dev ## Print the figures of docs/performance.md, as ratios in one run
 	$(VENV)/bin/python bench/run.py
 
 format: setup-dev ## Format the code
-	$(RUN) ruff format src tests bench
-	$(RUN) ruff check --fix src tests bench
+	$(RUN) ruff format $(PYTHON_FILES)
+	$(RUN) ruff check --fix $(PYTHON_FILES)
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -25,7 +25,7 @@ PARAMETERS_MAX = 6
 
 # What is too large today, with its size today. Smaller: write the smaller number here. Small enough: take it out.
 LONG_FUNCTIONS = {"store/reservations.py save": 56}
-LONG_FILES = {"demo.py": 453}
+LONG_FILES = {"demo.py": 447}
 MANY_PARAMETERS = {
     "availability/slots.py find_slots": 7,
     "server.py _serve_by_children": 7,
@@ -47,6 +47,7 @@ FORCED_NAMES = {
     "data_dir": "`--data-dir` and HOLDFIRST_DATA_DIR are what operators type",
     "DataDir": "the same, as a type of the command line",
     "web/answers.py data": "the member of a list's answer, as the API promises it",
+    "demo_site.py do_GET": "a method that http.server calls",
     "server.py handle_exit": "a method of uvicorn's that is overridden",
 }
 

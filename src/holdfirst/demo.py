@@ -21,6 +21,7 @@ from typing import Any
 
 import httpx
 
+from holdfirst.demo_site import SAMPLE, embedding_site, where_to_try
 from holdfirst.embedded_postgres import EmbeddedPostgres
 from holdfirst.errors import HoldfirstError
 from holdfirst.store.database import Database
@@ -421,20 +422,13 @@ def _play(stage: Stage, title: str, story: Callable[[Stage], None]) -> bool:
 
 
 def _stay(stage: Stage) -> None:
-    start = stage.nine + timedelta(days=1)
-    _print(
-        f"""
-The server stays up at {stage.server.url}
-  secret key       {stage.secret_key}
-  publishable key  {stage.publishable_key}
-
-Try it (a slot list, as a browser would ask for it):
-  curl '{stage.server.url}/v1/event-types/consultation/slots?start={start:%Y-%m-%dT00:00:00Z}&end={start:%Y-%m-%dT23:59:59Z}&time_zone=UTC&key={stage.publishable_key}'
-
-Stop it with Ctrl-C; its database goes with it."""
-    )
-    with contextlib.suppress(KeyboardInterrupt):
-        signal.pause()
+    stage.ask("POST", "/v1/event-types", {**SAMPLE, "hosts": [stage.host["id"]]})
+    page = f"test/{SAMPLE['slug']}"
+    with embedding_site(stage.server.url, page) as site:
+        keys = {"secret": stage.secret_key, "publishable": stage.publishable_key}
+        _print(where_to_try(stage.server.url, keys, page, site))
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
 
 
 @contextlib.contextmanager

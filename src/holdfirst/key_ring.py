@@ -21,6 +21,7 @@ from holdfirst.errors import ConfigurationError
 
 VERSION = b"\x01"
 CLIENT_SECRET_PREFIX = "hf_cs_"
+PAGE_KEY_PREFIX = "hf_pk_page_"
 
 
 class KeyRing:
@@ -62,6 +63,18 @@ class KeyRing:
         made = (_client_secret(key, reservation_id, version) for key in self._keys)
         matches = [hmac.compare_digest(secret.encode(), one.encode()) for one in made]
         return any(matches)
+
+    def page_key(self, event_type_id: str) -> str:
+        """The publishable key of one event type's booking page: `hf_pk_page_` + its id + `.` + HMAC; never stored."""
+        return _page_key(self._keys[0], event_type_id)
+
+    def event_type_of(self, page_key: str) -> str | None:
+        """The event type whose page key this is, if it is one that this ring made."""
+        body, _, _ = page_key.removeprefix(PAGE_KEY_PREFIX).partition(".")
+        event_type_id = f"ety_{body}"
+        made = (_page_key(key, event_type_id) for key in self._keys)
+        matches = [hmac.compare_digest(page_key.encode(), one.encode()) for one in made]
+        return event_type_id if any(matches) else None
 
     def digest(self, text: str) -> bytes:
         """A keyed digest for counting without knowing; of the oldest key, so that a rotation loses no count."""
@@ -138,3 +151,9 @@ def _client_secret(key: bytes, reservation_id: str, version: int) -> str:
     tag = hmac.digest(_derived(key, b"client secret"), f"{reservation_id}|{version}".encode(), "sha256")
     body = reservation_id.removeprefix("res_")
     return f"{CLIENT_SECRET_PREFIX}{body}.{base64.urlsafe_b64encode(tag).rstrip(b'=').decode()}"
+
+
+def _page_key(key: bytes, event_type_id: str) -> str:
+    tag = hmac.digest(_derived(key, b"page key"), event_type_id.encode(), "sha256")[:16]
+    body = event_type_id.removeprefix("ety_")
+    return f"{PAGE_KEY_PREFIX}{body}.{base64.urlsafe_b64encode(tag).rstrip(b'=').decode()}"

@@ -57,11 +57,15 @@ def tree_said(page: str) -> list[str]:
     return entries
 
 
+# Folders that running and building make.
+MADE = ("__pycache__", "built")
+
+
 def tree_of(root: Path) -> set[str]:
     """Files and folders, two levels deep; a folder's own `__init__.py` goes without saying."""
 
     def shown(folder: Path) -> list[Path]:
-        return [path for path in sorted(folder.iterdir()) if path.name != "__pycache__"]
+        return [path for path in sorted(folder.iterdir()) if path.name not in MADE]
 
     entries = set()
     for path in shown(root):

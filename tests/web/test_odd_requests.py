@@ -64,6 +64,8 @@ async def test_odd_requests(site, seed: int) -> None:
         "payment_account": site.shop.payee_id,
         "provider": "fake",
         "key": "k",
+        "owner": "other",
+        "name": "embed.js",
     }
     good = {
         "name": "n",

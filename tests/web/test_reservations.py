@@ -307,6 +307,7 @@ async def test_a_live_account_returns_to_its_own_pages_only(database) -> None:
         ("https://thanks.example/other", False),
         ("https://thanks.example/t", True),
         ("https://shop.example/anything", True),
+        (f"{site.shop.world.public_url}/b/{site.shop.account_id}/anything", True),
     ):
         answer = await site.post(path(held, "checkout"), {"return_url": url}, key=cs)
         assert answer.status_code == (200 if allowed else 422), url

@@ -6,6 +6,8 @@ from typing import Any
 from litestar import Litestar, Request, Response
 
 from holdfirst.web import (
+    assets,
+    booking_page,
     event_types,
     health,
     hosts,
@@ -43,6 +45,8 @@ OPERATIONS: list[Operation] = [
     *payments.OPERATIONS,
     *notifications.OPERATIONS,
     *return_page.OPERATIONS,
+    *booking_page.OPERATIONS,
+    *assets.OPERATIONS,
     *health.OPERATIONS,
     Operation(
         method="GET",

@@ -9,10 +9,10 @@ import msgspec
 
 from holdfirst.clock import monotonic
 from holdfirst.flows.accounts import digest_of
-from holdfirst.key_ring import CLIENT_SECRET_PREFIX, KeyRing, reservation_of
+from holdfirst.key_ring import CLIENT_SECRET_PREFIX, PAGE_KEY_PREFIX, KeyRing, reservation_of
 from holdfirst.refusal import Code
 from holdfirst.reservation.reservation import Reservation
-from holdfirst.store import accounts, reservations
+from holdfirst.store import accounts, booking_pages, reservations
 from holdfirst.store.accounts import Account, ApiKey
 from holdfirst.store.database import Database, Tx
 from holdfirst.web.problems import refuse
@@ -34,7 +34,10 @@ class Kind(enum.StrEnum):
 
 
 class Asker(msgspec.Struct, frozen=True, kw_only=True):
-    """`scope`: whose idempotency keys these are. `reservation_id` and `secret`: of a client secret only."""
+    """`scope`: whose idempotency keys these are. `reservation_id` and `secret`: of a client secret only.
+
+    `event_type_id`: the only event type that a booking page's own key may ask about.
+    """
 
     kind: Kind
     account_id: str
@@ -42,6 +45,7 @@ class Asker(msgspec.Struct, frozen=True, kw_only=True):
     scope: str
     reservation_id: str | None = None
     secret: str | None = None
+    event_type_id: str | None = None
 
 
 class Doorkeeper:
@@ -64,6 +68,8 @@ class Doorkeeper:
             raise refuse(Code.UNAUTHENTICATED, "Send Authorization: Bearer and a key.")
         if text.startswith(CLIENT_SECRET_PREFIX):
             return await self._holder(text)
+        if text.startswith(PAGE_KEY_PREFIX):
+            return await self._page(text)
         key = await self._key(text)
         origin = headers.get("origin")
         if key.origins and origin is not None and origin.lower() not in key.origins:
@@ -100,6 +106,25 @@ class Doorkeeper:
             scope=reservation.id,
             reservation_id=reservation.id,
             secret=text,
+        )
+
+    async def _page(self, text: str) -> Asker:
+        """A booking page's own key: it is told to whoever opens the page, and opens that event type alone."""
+        event_type_id = self._key_ring.event_type_of(text) if text.isascii() else None
+        account_id = None
+        if event_type_id is not None:
+            account_id = await self._database.single(booking_pages.account_of, event_type_id)
+        if account_id is None:
+            raise refuse(
+                Code.UNAUTHENTICATED, "This page's key opens nothing, or no longer: load the page again."
+            )
+        account = await self.account(account_id)
+        return Asker(
+            kind=Kind.PUBLISHABLE,
+            account_id=account_id,
+            livemode=account.mode == "live",
+            scope=f"page {event_type_id}",
+            event_type_id=event_type_id,
         )
 
     async def _key(self, text: str) -> ApiKey:

@@ -34,7 +34,7 @@ PREFLIGHT = [
     (b"access-control-max-age", b"7200"),
     (b"content-length", b"0"),
 ]
-EXPOSED = b"X-Request-Id, Idempotency-Replayed, Retry-After, ETag"
+EXPOSED = b"X-Request-Id, Idempotency-Replayed, Retry-After, ETag, Date"
 
 
 class Edge:

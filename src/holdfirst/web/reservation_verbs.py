@@ -47,7 +47,7 @@ async def checkout(call: Call) -> Answer:
     if call.who.livemode and call.who.kind is Kind.CLIENT_SECRET:
         rules = await call.world.database.single(_rules, reservation_id)
         for url in (body.return_url, body.cancel_url):
-            if url is not None and url != rules.success_url and origin_of(url) not in rules.allowed_origins:
+            if url is not None and not _may_return(call, rules, url):
                 raise refuse(
                     Code.RETURN_URL_NOT_ALLOWED,
                     "It must lie in one of the event type's allowed_origins, or be its success_url.",
@@ -154,6 +154,12 @@ async def _answered(call: Call, done: object, reservation_id: str, *, tell_secre
     """Whatever was done, and done before: the reservation as it is now."""
     answer = await answer_about(call, reservation_id, tell_secret=tell_secret)
     return Answer(answer, 200, REPLAYED if isinstance(done, Replay) else {})
+
+
+def _may_return(call: Call, rules: EventTypeRules, url: str) -> bool:
+    """To our own pages always: they show how things stand."""
+    allowed = {*rules.allowed_origins, origin_of(call.world.public_url)}
+    return url == rules.success_url or origin_of(url) in allowed
 
 
 def _kept(reservation_id: str) -> Any:

@@ -5,8 +5,12 @@ Anybody may load it, often: it shows no name and no secret, and each load wishes
 at most once a second.
 """
 
+import enum
+from functools import partial
+from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
+import msgspec
 from litestar import Response
 
 from holdfirst.effects.advance import ASK_AT_MOST_EVERY
@@ -16,29 +20,123 @@ from holdfirst.refusal import Code
 from holdfirst.reservation.reservation import Reservation, Status, status_at
 from holdfirst.store import payments
 from holdfirst.store.database import Tx
-from holdfirst.web.operation import PUBLIC, Call, Operation
+from holdfirst.web.instants import Instant, z
+from holdfirst.web.operation import PUBLIC, Answer, Call, Operation
 from holdfirst.web.page import HEADERS, render, template
-from holdfirst.web.reservation_view import no_such_reservation, paying, see
+from holdfirst.web.reservation_view import Seen, no_such_reservation, paying, see
 
 REFRESH_SECONDS = 2
 PAGE = template("return.html")
 
 
+class Outcome(enum.StrEnum):
+    """How it stands for whoever comes back from a checkout, money included: one word for one sentence."""
+
+    CONFIRMED = "confirmed"
+    CONFIRMING = "confirming"
+    ASKING = "asking"
+    NOT_PAID = "not_paid"
+    CANCELLED = "cancelled"
+    NOT_BOOKED = "not_booked"
+
+
+class MoneySays(enum.StrEnum):
+    """What became of the money where there is no booking."""
+
+    NONE = "none"
+    NOT_CHARGED = "not_charged"
+    RELEASED = "released"
+    REFUNDING = "refunding"
+    REFUNDED = "refunded"
+    WATCHED = "watched"
+
+
+class Standing(msgspec.Struct):
+    """Nothing personal: anybody who knows the id may ask."""
+
+    reservation: str
+    status: Status
+    outcome: Outcome
+    money: MoneySays
+    waiting: bool
+    start: Instant
+    end: Instant
+    server_time: Instant
+
+
 async def return_page(call: Call) -> Response[str]:
-    seen = await call.world.database.run(see, call.path["reservation"])
+    """Our own pages tell the rest themselves, so to them it goes on at once; to others when there is a booking."""
+    seen = await _asked_again(call)
+    payment = paying(seen.reservation, seen.attempts)
+    standing = _standing(seen, payment)
+    onward = _onward(payment, seen.reservation)
+    ours = onward is not None and onward.startswith(f"{call.world.public_url}/b/")
+    if onward is not None and (ours or standing.outcome is Outcome.CONFIRMED):
+        return Response("", status_code=303, headers={**HEADERS, "location": onward})
+    title, words = _words(standing)
+    refresh = REFRESH_SECONDS if standing.waiting else None
+    page = render(PAGE, title=title, words=words, refresh=refresh, onward=onward)
+    return Response(page, status_code=200, headers=HEADERS, media_type="text/html")
+
+
+async def return_state(call: Call) -> Answer:
+    """The same for a program: our own pages ask it while they say "confirming"."""
+    seen = await _asked_again(call)
+    return Answer(_standing(seen, paying(seen.reservation, seen.attempts)))
+
+
+async def _asked_again(call: Call) -> Seen:
+    seen: Seen | None = await call.world.database.run(see, call.path["reservation"])
     if seen is None:
         raise no_such_reservation()
     payment = paying(seen.reservation, seen.attempts)
     if payment is not None and payment.can_bring_money and payment.provider_ref is not None:
         await call.world.database.run(_ask, payment.id)
+    return seen
+
+
+def _standing(seen: Seen, payment: Payment | None) -> Standing:
     status = status_at(seen.reservation, seen.now)
-    onward = _onward(payment, seen.reservation)
-    if status is Status.CONFIRMED and onward is not None:
-        return Response("", status_code=303, headers={**HEADERS, "location": onward})
-    title, words = _words(status, payment)
-    waiting = payment is not None and payment.can_bring_money and status in (Status.HELD, Status.PROCESSING)
-    page = render(PAGE, title=title, words=words, refresh=REFRESH_SECONDS if waiting else None, onward=onward)
-    return Response(page, status_code=200, headers=HEADERS, media_type="text/html")
+    paying_now = payment is not None and payment.can_bring_money
+    return Standing(
+        reservation=seen.reservation.id,
+        status=status,
+        outcome=_outcome(status, paying_now=paying_now),
+        money=_money(payment),
+        waiting=paying_now and status in (Status.HELD, Status.PROCESSING),
+        start=z(seen.reservation.start),
+        end=z(seen.reservation.end),
+        server_time=z(seen.now),
+    )
+
+
+def _outcome(status: Status, *, paying_now: bool) -> Outcome:
+    match status:
+        case Status.CONFIRMED:
+            return Outcome.CONFIRMED
+        case Status.PROCESSING:
+            return Outcome.CONFIRMING
+        case Status.HELD:
+            return Outcome.ASKING if paying_now else Outcome.NOT_PAID
+        case Status.CANCELLED:
+            return Outcome.CANCELLED
+        case Status.EXPIRED | Status.RELEASED:
+            return Outcome.NOT_BOOKED
+
+
+def _money(payment: Payment | None) -> MoneySays:
+    """Honest about money that came too late."""
+    if payment is None:
+        return MoneySays.NONE
+    if payment.refunded_minor:
+        return MoneySays.REFUNDED
+    if payment.refund_due_minor or payment.late is Late.REFUNDED:
+        return MoneySays.REFUNDING
+    if payment.late is Late.VOIDED or (payment.authorized_minor and not payment.captured_minor):
+        return MoneySays.RELEASED
+    if payment.can_bring_money:
+        return MoneySays.WATCHED
+    return MoneySays.NOT_CHARGED if not payment.captured_minor else MoneySays.NONE
 
 
 async def _ask(tx: Tx, payment_id: str) -> None:
@@ -56,50 +154,58 @@ def _onward(payment: Payment | None, reservation: Reservation) -> str | None:
     return urlunsplit(parts._replace(query=query))
 
 
-def _words(status: Status, payment: Payment | None) -> tuple[str, str]:
-    match status:
-        case Status.CONFIRMED:
-            return "Confirmed", "Your booking is confirmed."
-        case Status.PROCESSING:
-            return "Confirming …", "Your payment is being confirmed. This page goes on by itself."
-        case Status.HELD if payment is not None and payment.can_bring_money:
-            return "Confirming …", "We are asking your bank. Your time is held meanwhile."
-        case Status.HELD:
-            return (
-                "Not paid",
-                "The payment did not go through, and nothing was charged. Your time is still held.",
-            )
-        case Status.CANCELLED:
-            return "Cancelled", "This booking was cancelled." + _money(payment)
-        case Status.EXPIRED | Status.RELEASED:
-            return "This time was not booked", "The time is no longer held for you." + _money(payment)
+_TITLES = {
+    Outcome.CONFIRMED: ("Confirmed", "Your booking is confirmed."),
+    Outcome.CONFIRMING: (
+        "Confirming …",
+        "Your payment is being confirmed. This page goes on by itself.",
+    ),
+    Outcome.ASKING: ("Confirming …", "We are asking your bank. Your time is held meanwhile."),
+    Outcome.NOT_PAID: (
+        "Not paid",
+        "The payment did not go through, and nothing was charged. Your time is still held.",
+    ),
+    Outcome.CANCELLED: ("Cancelled", "This booking was cancelled."),
+    Outcome.NOT_BOOKED: ("This time was not booked", "The time is no longer held for you."),
+}
+_OF_MONEY = {
+    MoneySays.NONE: "",
+    MoneySays.NOT_CHARGED: " You have not been charged.",
+    MoneySays.RELEASED: " You have not been charged: the amount your bank set aside is released.",
+    MoneySays.REFUNDING: " What you paid is being sent back to you in full.",
+    MoneySays.REFUNDED: " What you paid has been sent back to you.",
+    MoneySays.WATCHED: (
+        " Should your payment still arrive, you get the time if it is free, and the money back if it is not."
+    ),
+}
 
 
-def _money(payment: Payment | None) -> str:
-    """Honest about money that came too late."""
-    if payment is None:
-        return ""
-    if payment.refunded_minor:
-        return " What you paid has been sent back to you."
-    if payment.refund_due_minor or payment.late is Late.REFUNDED:
-        return " What you paid is being sent back to you in full."
-    if payment.late is Late.VOIDED or (payment.authorized_minor and not payment.captured_minor):
-        return " You have not been charged: the amount your bank set aside is released."
-    if payment.can_bring_money:
-        return " Should your payment still arrive, you get the time if it is free, and the money back if it is not."
-    return " You have not been charged." if not payment.captured_minor else ""
+def _words(standing: Standing) -> tuple[str, str]:
+    title, words = _TITLES[standing.outcome]
+    over = standing.outcome in (Outcome.CANCELLED, Outcome.NOT_BOOKED)
+    return title, words + (_OF_MONEY[standing.money] if over else "")
 
+
+_return: Any = partial(
+    Operation,
+    method="GET",
+    who=PUBLIC,
+    any_query=True,
+    missing=Code.RESERVATION_NOT_FOUND,
+    refusals=(Code.RESERVATION_NOT_FOUND, Code.BUSY, Code.DATABASE_UNAVAILABLE),
+)
 
 OPERATIONS: list[Operation] = [
-    Operation(
-        method="GET",
+    _return(
         path="/r/{reservation:str}",
         summary="Where a customer lands after a checkout",
-        who=PUBLIC,
         endpoint=return_page,
-        any_query=True,
-        missing=Code.RESERVATION_NOT_FOUND,
         goes_on=True,
-        refusals=(Code.RESERVATION_NOT_FOUND, Code.BUSY, Code.DATABASE_UNAVAILABLE),
+    ),
+    _return(
+        path="/r/{reservation:str}/state",
+        summary="How it stands after a checkout, for whoever knows the id",
+        endpoint=return_state,
+        answer=Standing,
     ),
 ]

@@ -21,6 +21,7 @@ from holdfirst.web.bodies import Incoming, body_as, fingerprint, query_as, query
 from holdfirst.web.context import WebContext
 from holdfirst.web.failures import answer_to
 from holdfirst.web.operation import Answer, Call, Empty, Operation, Patch
+from holdfirst.web.page_keys import check_page_key
 from holdfirst.web.problems import Problem, refuse
 
 KEY_LENGTH_MAX = 255
@@ -111,6 +112,8 @@ async def _admitted(operation: Operation, context: WebContext, scope: Scope, inc
     if operation.body is not None:
         raw = await read_json(incoming, may_be_empty=operation.may_be_empty)
         call.body = _shaped(operation, raw)
+    if asker is not None:
+        check_page_key(asker.event_type_id, path, call.body)
     if not operation.any_query:
         call.query = query_as(query, operation.query)
     if method == "POST" and asker is not None:

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each screen that a customer can meet, by name, and the way there. For the accessibility tests and the screenshots."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+from playwright.async_api import Page
+
+from browser.practice import QUESTIONS, Practice
+
+RULES = {
+    "description": "We go through your situation in peace, and you leave with a plan of the next steps.",
+    "location": {"kind": "address", "value": "Long Street 12, Springfield"},
+    "cancellation": [
+        {"until_minutes_before": 1440, "refund_percent": 100},
+        {"until_minutes_before": 120, "refund_percent": 50},
+    ],
+    "reschedule": {"until_minutes_before": 120, "times_max": 3},
+    "notice_minutes": 2880,
+    "schedule": {
+        "weekly": [
+            {"days": ["mon", "tue", "wed", "thu", "fri"], "start": "08:00", "end": "11:00"},
+            {"days": ["mon", "wed", "thu", "fri"], "start": "12:30", "end": "16:00"},
+        ]
+    },
+    "step_minutes": 90,
+    "duration_minutes": 50,
+}
+
+Go = Callable[[Page, Practice, str], Awaitable[None]]
+
+
+async def choosing(page: Page, practice: Practice, query: str) -> None:
+    await page.goto(practice.page(practice.offer(**RULES)) + query)
+    await page.locator(".hf-time").first.wait_for()
+
+
+async def nothing_free(page: Page, practice: Practice, query: str) -> None:
+    past = (datetime.now(UTC) + timedelta(days=40)).isoformat()
+    await page.goto(practice.page(practice.offer(**RULES | {"starts": [past], "horizon_days": 5})) + query)
+    await page.locator(".hf-times .hf-quiet").first.wait_for()
+
+
+async def details(page: Page, practice: Practice, query: str) -> None:
+    await page.goto(practice.page(practice.offer(**RULES, questions=QUESTIONS, guests_max=2)) + query)
+    await page.locator(".hf-time").first.click()
+    await page.locator(".hf-form").wait_for()
+
+
+async def faults(page: Page, practice: Practice, query: str) -> None:
+    await details(page, practice, query)
+    await page.locator("[name=email]").fill("nobody")
+    await page.locator("[data-submit]").click()
+    await page.locator(".hf-fault").first.wait_for()
+
+
+async def paying(page: Page, practice: Practice, query: str) -> None:
+    await page.goto(practice.page(practice.offer(**RULES)) + query)
+    await page.locator(".hf-time").first.click()
+    await _fill(page)
+    await page.locator("[data-submit]").click()
+    await page.wait_for_url("**/sandbox/**")
+
+
+async def not_yet_paid(page: Page, practice: Practice, query: str) -> None:
+    await paying(page, practice, query)
+    await page.go_back()
+    await page.locator(".hf-payment").wait_for()
+
+
+async def not_paid(page: Page, practice: Practice, query: str) -> None:
+    await paying(page, practice, query)
+    await page.locator("[value=decline]").click()
+    await page.locator(".hf-payment .hf-first").wait_for()
+
+
+async def booked(page: Page, practice: Practice, query: str) -> None:
+    await paying(page, practice, query)
+    await page.locator("[value=pay]").click()
+    await page.locator(".hf-summary[data-status=confirmed] a[target=_top]").wait_for()
+
+
+async def expired(page: Page, practice: Practice, query: str) -> None:
+    await page.goto(practice.page(practice.offer(**RULES, hold_seconds=2)) + query)
+    await page.locator(".hf-time").first.click()
+    await page.locator(".hf-summary[data-status=expired]").wait_for()
+
+
+async def managing(page: Page, practice: Practice, query: str) -> None:
+    await booked(page, practice, query)
+    link = await page.locator("a[target=_top]").get_attribute("href")
+    assert link is not None
+    address, _, secret = link.partition("#")
+    await page.goto("about:blank")
+    await page.goto(f"{address}{query}#{secret}")
+    await page.locator(".hf-danger").wait_for()
+
+
+async def cancelling(page: Page, practice: Practice, query: str) -> None:
+    await managing(page, practice, query)
+    await page.locator(".hf-danger").click()
+    await page.locator("[data-ask]").wait_for()
+
+
+async def moving(page: Page, practice: Practice, query: str) -> None:
+    await managing(page, practice, query)
+    await page.locator(".manage .hf-button").first.click()
+    await page.locator(".hf-time").nth(1).click()
+    await page.locator(".manage .hf-first").wait_for()
+
+
+async def dead_link(page: Page, practice: Practice, query: str) -> None:
+    slug = practice.offer()
+    start = (datetime.now(UTC) + timedelta(days=2)).replace(minute=0, second=0, microsecond=0)
+    held = practice.ask("POST", "/v1/reservations", {"event_type": slug, "start": start.isoformat()})
+    await page.goto(f"{practice.url}/m/{held['id']}{query}#hf_cs_x.y")
+    await page.locator("[data-step-title]").wait_for()
+
+
+async def no_page(page: Page, practice: Practice, _: str) -> None:
+    await page.goto(f"{practice.url}/b/nobody/nothing")
+
+
+async def _fill(page: Page) -> None:
+    await page.locator("[name=name]").fill("Anna Example")
+    await page.locator("[name=email]").fill("anna@example.org")
+
+
+SCREENS: dict[str, Go] = {
+    "choosing": choosing,
+    "nothing-free": nothing_free,
+    "details": details,
+    "faults": faults,
+    "paying": paying,
+    "not-yet-paid": not_yet_paid,
+    "not-paid": not_paid,
+    "booked": booked,
+    "expired": expired,
+    "managing": managing,
+    "cancelling": cancelling,
+    "moving": moving,
+    "dead-link": dead_link,
+    "no-page": no_page,
+}

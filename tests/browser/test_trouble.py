@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks that fail, clocks that are wrong, servers that say no: a clear sentence, a way to go on, nothing lost."""
+
+import asyncio
+import time
+
+import pytest
+from playwright.async_api import Route, expect
+
+from browser.conftest import Browsers
+from browser.practice import Practice, choose, fill, held_by, to_payment
+
+CPU_SLOWDOWN = 4
+NETWORK = {"offline": False, "latency": 40, "downloadThroughput": 1_250_000, "uploadThroughput": 625_000}
+
+
+async def test_a_server_that_is_down_and_comes_back(practice: Practice, browsers: Browsers) -> None:
+    slug = practice.offer()
+    page = await browsers.page()
+    down = True
+
+    async def answer(route: Route) -> None:
+        await (route.abort("connectionrefused") if down else route.continue_())
+
+    await page.route("**/slots?*", answer)
+    await page.goto(practice.page(slug))
+    await expect(page.get_by_text("The server does not answer at the moment.")).to_be_visible()
+    down = False
+    await page.get_by_role("button", name="Try again").click()
+    await expect(page.locator(".hf-time").first).to_be_visible()
+    await expect(page.get_by_role("alert")).to_have_count(0)
+
+
+async def test_a_server_that_takes_ten_seconds(practice: Practice, browsers: Browsers) -> None:
+    slug = practice.offer()
+    page = await browsers.page()
+
+    async def answer(route: Route) -> None:
+        await asyncio.sleep(10)
+        await route.continue_()
+
+    await page.route("**/slots?*", answer)
+    await page.goto(practice.page(slug))
+    await expect(page.get_by_text("Looking for free times")).to_be_visible()
+    await expect(page.get_by_text("This takes longer than usual.")).to_be_visible()
+    await expect(page.locator(".hf-time").first).to_be_visible(timeout=15_000)
+
+
+async def test_offline_in_the_middle_and_nothing_is_lost(practice: Practice, browsers: Browsers) -> None:
+    slug = practice.offer()
+    page = await browsers.page()
+    await page.goto(practice.page(slug))
+    await choose(page)
+    await fill(page)
+    await page.context.set_offline(True)
+    await page.get_by_role("button", name="Continue to payment").click()
+    await expect(page.get_by_text("You seem to be offline.")).to_be_visible()
+    await expect(page.locator("[name=name]")).to_have_value("Anna Example")
+    await page.context.set_offline(False)
+    await to_payment(page)
+    assert len(practice.reservations(slug)) == 1
+
+
+async def test_an_answer_that_is_lost_holds_one_time_only(practice: Practice, browsers: Browsers) -> None:
+    slug = practice.offer()
+    page = await browsers.page()
+    lost = 1
+
+    async def answer(route: Route) -> None:
+        nonlocal lost
+        if route.request.method == "POST" and lost:
+            lost -= 1
+            await route.fetch()
+            await route.abort("connectionreset")
+        else:
+            await route.continue_()
+
+    await page.route("**/v1/reservations", answer)
+    await page.goto(practice.page(slug))
+    await choose(page)
+    assert len(practice.reservations(slug)) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "sentence"),
+    [
+        (429, "too_many_holds", "Too many times are being held from here."),
+        (409, "slot_not_offered", "This time is no longer offered."),
+        (409, "event_type_inactive", "This cannot be booked at the moment."),
+        (500, "internal_error", "That did not work (internal_error)."),
+    ],
+)
+async def test_refusals_are_sentences(
+    practice: Practice, browsers: Browsers, status: int, code: str, sentence: str
+) -> None:
+    slug = practice.offer()
+    page = await browsers.page()
+    told = {"code": code, "status": status, "title": code, "detail": "<b>not for people</b>"}
+    await page.route("**/v1/reservations", lambda route: route.fulfill(status=status, json=told))
+    await page.goto(practice.page(slug))
+    await page.locator(".hf-time").first.click()
+    await expect(page.get_by_role("alert").filter(has_text=sentence)).to_be_visible()
+    await expect(page.locator(".hf-time").first).to_be_visible()
+    assert "not for people" not in await page.content()
+
+
+@pytest.mark.parametrize("off_by_hours", [-24, 24])
+async def test_a_device_whose_clock_is_a_day_wrong(
+    practice: Practice, browsers: Browsers, off_by_hours: int
+) -> None:
+    slug = practice.offer(hold_seconds=120)
+    page = await browsers.page()
+    await page.add_init_script(
+        f"{{ const now = Date.now.bind(Date); Date.now = () => now() + {off_by_hours} * 3600000 }}"
+    )
+    await page.goto(practice.page(slug))
+    await choose(page)
+    text = await page.locator("[role=timer]").inner_text()
+    assert text.startswith(("2:00", "1:5")), text
+
+
+async def test_a_zone_that_the_server_does_not_know(practice: Practice, browsers: Browsers) -> None:
+    slug = practice.offer()
+    page = await browsers.page()
+
+    async def answer(route: Route) -> None:
+        if "time_zone=" in route.request.url:
+            errors = [{"field": "time_zone", "message": "is not a zone of the IANA database"}]
+            await route.fulfill(status=422, json={"code": "invalid_request", "status": 422, "errors": errors})
+        else:
+            await route.continue_()
+
+    await page.route("**/slots?*", answer)
+    await page.goto(practice.page(slug))
+    await expect(page.locator(".hf-time").first).to_be_visible()
+    await expect(page.get_by_label("Time zone")).to_have_value("UTC")
+
+
+async def test_the_zone_can_be_switched_and_is_always_named(practice: Practice, browsers: Browsers) -> None:
+    slug = practice.offer(notice_minutes=2880)
+    page = await browsers.page(timezone_id="Asia/Tokyo")
+    await page.goto(practice.page(slug))
+    zone = page.get_by_label("Time zone")
+    await expect(page.locator(".hf-time").first).to_be_visible()
+    await expect(zone).to_have_value("Asia/Tokyo")
+    assert "Japan Standard Time" in await zone.inner_text()
+    await zone.focus()
+    await zone.select_option("America/New_York")
+    start = await choose(page)
+    await expect(page.locator(".hf-chosen")).to_contain_text("New York (Eastern Standard Time)")
+    [one] = practice.reservations(slug)
+    assert one["start"] == start
+    assert one["customer"]["time_zone"] == "America/New_York"
+
+
+async def test_storage_that_is_shut(practice: Practice, browsers: Browsers) -> None:
+    slug = practice.offer(price=None)
+    page = await browsers.page()
+    await page.add_init_script(
+        "Object.defineProperty(window, 'sessionStorage', { get() { throw new DOMException('shut', 'SecurityError') } })"
+    )
+    await page.goto(practice.page(slug))
+    await choose(page)
+    await fill(page)
+    await page.get_by_role("button", name="Confirm booking").click()
+    await expect(page.get_by_role("heading", name="You are booked")).to_be_visible()
+
+
+async def test_a_page_from_before_a_hold_ended_knows_it_when_it_is_seen_again(
+    practice: Practice, browsers: Browsers
+) -> None:
+    slug = practice.offer()
+    page = await browsers.page()
+    await page.goto(practice.page(slug))
+    await choose(page)
+    held = await held_by(page)
+    practice.ask("POST", f"/v1/reservations/{held}/release")
+    await page.get_by_role("button", name="I need more time").click()
+    await expect(page.get_by_role("heading", name="This time is free again")).to_be_visible()
+
+
+async def test_times_are_there_within_a_second_on_a_phone_and_nothing_jumps_after(
+    practice: Practice, browsers: Browsers
+) -> None:
+    slug = practice.offer()
+    page = await browsers.page(viewport={"width": 390, "height": 844})
+    session = await page.context.new_cdp_session(page)
+    await session.send("Network.enable")
+    await session.send("Network.emulateNetworkConditions", NETWORK)
+    await session.send("Emulation.setCPUThrottlingRate", {"rate": CPU_SLOWDOWN})
+    await page.add_init_script(
+        """window.moves = []; new PerformanceObserver((list) => list.getEntries().forEach((one) => moves.push([one.startTime, one.value])))
+           .observe({ type: 'layout-shift', buffered: true })"""
+    )
+    began = time.monotonic()
+    await page.goto(practice.page(slug), wait_until="commit")
+    await page.locator(".hf-time").first.wait_for()
+    shown = await page.evaluate("performance.now()")
+    print(f"first times after {shown:.0f} ms; {time.monotonic() - began:.2f} s by the test's clock")
+    await page.wait_for_timeout(1500)
+    after = await page.evaluate(
+        "(shown) => moves.filter(([at]) => at > shown + 50).map(([, by]) => by)", shown
+    )
+    assert sum(after) < 0.01
