@@ -10,12 +10,16 @@ import httpx
 import msgspec
 from litestar import Litestar
 
+from holdfirst.calendar.provider import CalendarProvider
 from holdfirst.effects.send_mail import sender
 from holdfirst.effects.world import MailTransport, World
 from holdfirst.errors import ConfigurationError
 from holdfirst.flows import accounts, at_rest
 from holdfirst.key_ring import KeyRing, open_ring
+from holdfirst.providers.caldav import CalDav
+from holdfirst.providers.icalendar_reader import IcalendarReader
 from holdfirst.providers.mail_files import MailFiles
+from holdfirst.providers.outward import Outward
 from holdfirst.providers.sandbox import Books, SandboxCompany, SandboxProvider
 from holdfirst.providers.smtp import Smtp
 from holdfirst.settings import Settings
@@ -73,6 +77,7 @@ async def open_parts(settings: Settings, database_url: str, public_url: str) -> 
             mail=_mail(settings),
             public_url=public_url,
             mail_from=settings.mail_from,
+            calendars=await _calendars(settings, stack),
         )
         await database.run(accounts.found, key_ring)
         yield Parts(settings, world, doorbell, company)
@@ -105,6 +110,15 @@ def _mail(settings: Settings) -> MailTransport:
     if settings.smtp_url:
         return Smtp(settings.smtp_url)
     return MailFiles(Path(settings.data_dir) / "mail")
+
+
+async def _calendars(settings: Settings, stack: contextlib.AsyncExitStack) -> dict[str, CalendarProvider]:
+    outward = Outward(networks(settings.allow_private, "HOLDFIRST_ALLOW_PRIVATE"))
+    stack.push_async_callback(outward.aclose)
+    reader = IcalendarReader()
+    stack.push_async_callback(reader.aclose)
+    caldav = CalDav(outward, reader)
+    return {caldav.name: caldav}
 
 
 async def _known_ring(settings: Settings, database: Database) -> KeyRing:

@@ -2,12 +2,15 @@
 import ipaddress
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
 
 from holdfirst.providers.icalendar_reader import IcalendarReader
 from holdfirst.providers.outward import Outward
+from holdfirst.store.database import Database
 
+from .practice import Practice, open_practice
 from .servers import Server, radicale, xandikos
 
 LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
@@ -52,3 +55,12 @@ def calendar_url(server: Server) -> Iterator[str]:
     name = f"cal{next(names)}"
     yield server.make_calendar(name)
     server.drop_calendar(name)
+
+
+@pytest.fixture
+async def practice(
+    database: Database, tmp_path: Path, radicale_server: Server, xandikos_server: Server
+) -> AsyncIterator[Practice]:
+    """One host with two calendars, one on each server; Radicale's receives."""
+    async with open_practice(database.url, tmp_path, [radicale_server, xandikos_server]) as practice:
+        yield practice

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import structlog
 
+from holdfirst.calendar.provider import CalendarProvider
 from holdfirst.key_ring import KeyRing
 from holdfirst.payment.payment import Payment
 from holdfirst.payment.provider import Credentials, PaymentProvider, Unknown
@@ -44,6 +45,7 @@ class World(msgspec.Struct, frozen=True):
     mail: MailTransport
     public_url: str
     mail_from: str
+    calendars: Mapping[str, CalendarProvider] = {}
 
 
 class Desk(msgspec.Struct, frozen=True):

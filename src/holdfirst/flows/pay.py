@@ -10,6 +10,7 @@ from holdfirst import ids
 from holdfirst.flows.locked import Locked, lock_with_hosts
 from holdfirst.flows.outcome import Mail, became_firm, became_free, send_mail
 from holdfirst.flows.owed import apply_refunds, owe
+from holdfirst.flows.with_calendars import AskCalendars, before_a_sale, with_calendars
 from holdfirst.payment.payment import Disposition, Late, Mode, Payment, PaymentStatus
 from holdfirst.payment.provider import CheckoutSpec, Phase, Truth
 from holdfirst.refusal import Code, Refusal
@@ -42,7 +43,7 @@ class ToOpen(msgspec.Struct, frozen=True):
     payee: PaymentAccount
 
 
-async def open_payment(tx: Tx, request: CheckoutRequest, limits: Limits) -> ToOpen | Refusal:
+async def open_payment(tx: Tx, request: CheckoutRequest, limits: Limits) -> ToOpen | AskCalendars | Refusal:
     """Before the provider is called: the payment row, and what the deadline will do."""
     reservation = await reservations.lock(tx, request.reservation_id)
     assert reservation is not None
@@ -51,9 +52,9 @@ async def open_payment(tx: Tx, request: CheckoutRequest, limits: Limits) -> ToOp
     assert event_type is not None
     now = await tx.now()
 
-    if (status := status_at(reservation, now)) is not Status.HELD:
-        await write_down_expiry(tx, reservation, attempts, now)
-        return lifecycle.refusal_of(status)
+    if status_at(reservation, now) is not Status.HELD:
+        reservation = await write_down_expiry(tx, reservation, attempts, now)
+        return lifecycle.refusal_for(reservation, now)
     if (running := next((one for one in attempts if one.can_bring_money), None)) is not None:
         return await _to_open(tx, running)
     if not reservation.priced:
@@ -64,6 +65,8 @@ async def open_payment(tx: Tx, request: CheckoutRequest, limits: Limits) -> ToOp
     payee = await payments.load_payee(tx, reservation.payment_account_id or "")
     if payee is None:
         return Refusal(Code.NO_PAYMENT_ACCOUNT, "The payment account of this reservation is gone.")
+    if (obstacle := before_a_sale(reservation, payee.mode, event_type.rules, now)) is not None:
+        return obstacle
     until = lifecycle.time_to_pay(
         reservation, now, checkout_min=limits.checkout_min, total_max=limits.total_max
     )
@@ -142,10 +145,10 @@ async def record_checkout(
     now = await tx.now()
     payment = replace(payment, provider_ref=provider_ref, checkout_url=checkout_url)
     await payments.save(tx, payment)
-    if (status := status_at(reservation, now)) is not Status.HELD:
+    if status_at(reservation, now) is not Status.HELD:
         reservation = await write_down_expiry(tx, reservation, [], now)
         await became_free(tx, reservation, [payment], now)
-        return lifecycle.refusal_of(status)
+        return lifecycle.refusal_for(reservation, now)
     return reservation, payment
 
 
@@ -167,11 +170,18 @@ async def lock_payment(tx: Tx, payment_id: str) -> tuple[Reservation, Payment]:
 
 
 async def advance(
-    tx: Tx, payment_id: str, truth: Truth, *, capture_refused: bool = False, time_lost: bool = False
+    tx: Tx,
+    payment_id: str,
+    truth: Truth,
+    *,
+    capture_refused: bool = False,
+    time_lost: bool = False,
+    asked: bool = False,
 ) -> tuple[Reservation, Payment]:
     """Bring one payment, and its reservation, in line with the provider's truth. Every trigger runs this.
 
-    `time_lost`: the exclusion constraint refused this once (`TimeLost`): the money goes back.
+    `time_lost`: the exclusion constraint refused this once (`TimeLost`): the money goes back. `asked`: the calendars
+    were asked just now; whatever they said, or that they did not answer, is what there is to decide on.
     """
     locked = await lock_with_hosts(tx, payment_id)
     reservation, payment, now = locked.reservation, locked.payment, locked.now
@@ -181,6 +191,8 @@ async def advance(
     if time_lost and verdict in _TAKES_TIME:
         verdict = Verdict.GIVE_BACK
         reservation = await _write_down_loss(tx, reservation, now)
+    if verdict in _TAKES_TIME:
+        verdict = with_calendars(locked, verdict, asked=asked)
     if verdict in (Verdict.RETAKE_AND_PIN, Verdict.RETAKE_AND_CONFIRM):
         if await retake(tx, reservation, locked.event_type):
             payment = replace(payment, late=Late.RETAKEN)
@@ -338,15 +350,6 @@ def _alarm(reservation: Reservation, payment: Payment, now: datetime) -> Payment
     if stuck and payment.needs_human_code is None:
         return replace(payment, needs_human_code="capture_unanswered", needs_human_since=now)
     return payment
-
-
-async def is_pinned(tx: Tx, payment_id: str) -> bool:
-    """Whether its reservation waits for this payment to be captured."""
-    payment = await payments.load(tx, payment_id)
-    assert payment is not None, payment_id
-    reservation = await reservations.load(tx, payment.reservation_id)
-    assert reservation is not None
-    return pinned_by(reservation, payment)
 
 
 async def note_unanswered(tx: Tx, payment_id: str) -> None:

@@ -14,11 +14,15 @@ from holdfirst.flows.keyed import Replay, RequestKey, key_refusal
 from holdfirst.flows.list_slots import SlotQuery, host_time, slot_rules, slots_of
 from holdfirst.interval import from_ms, to_ms
 from holdfirst.refusal import Code, Refusal
-from holdfirst.reservation.event_type import Host, Offer, answer_problems
+from holdfirst.reservation.calendar_gate import first_verdict
+from holdfirst.reservation.event_type import CalendarCheck, Host, Offer, answer_problems
 from holdfirst.reservation.reservation import Reservation, Status
 from holdfirst.settings import Limits
 from holdfirst.store.database import Tx
 from holdfirst.store.reservations import Taken
+
+ATTEND_SECONDS = 6
+"""After the longest that a request waits for calendars."""
 
 
 class ReserveRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +91,15 @@ def held(wanted: Wanted, taken: Taken) -> Reservation:
         created_at=taken.created_at,
         held_until=taken.held_until,
         payment_account_id=wanted.item["payees"].get(taken.hosts[0]),
+        **_calendars(wanted, taken.hosts),
     )
+
+
+def _calendars(wanted: Wanted, hosts: Sequence[str]) -> dict[str, Any]:
+    """As the claim wrote it: in calendars, if one of the hosts that it took has any."""
+    if not set(wanted.item.get("connected", ())) & set(hosts):
+        return {}
+    return {"in_calendars": True, "calendar_verdict": wanted.item["verdict"]}
 
 
 def not_held(taken: Taken) -> Replay | Refusal | None:
@@ -212,6 +224,15 @@ def _item(request: ReserveRequest, wanted: Reservation, offer: Offer, hosts: lis
         "holder_address": request.holder_address.hex() if request.holder_address else None,
         "holder_email": request.holder_email.hex() if request.holder_email else None,
     }
+    if connected := [host.id for host in hosts if host.connected]:
+        check = rules.calendar_check
+        waits = check in (CalendarCheck.VERIFIED, CalendarCheck.STRICT)
+        item |= {
+            "connected": connected,
+            "verdict": first_verdict(check),
+            # Whoever waits for the verdict asks for it; the job is there in case they die.
+            "attend_seconds": ATTEND_SECONDS if waits else 0,
+        }
     if rules.per_day_max is not None and not request.outside_rules:
         days = [local_day(host.time_zone, to_ms(wanted.start)) for host in hosts]
         item |= {

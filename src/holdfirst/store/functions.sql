@@ -249,6 +249,7 @@ declare
     v_held_hosts text[];
     v_created timestamptz[];
     v_until timestamptz[];
+    v_connected boolean := false;
 begin
     perform lock_names(p_locks);
     perform expire_in_the_way(p_hosts, p_from, p_to);
@@ -273,7 +274,8 @@ begin
             id text, account_id text, event_type_id text, hosts text[], all_hosts boolean, start timestamptz,
             starts_at timestamptz, ends_at timestamptz, seats integer, seats_max integer, day_max integer,
             day_from timestamptz[], day_to timestamptz[], hold_seconds integer, holder_address text,
-            holder_email text, address_max integer, email_max integer, scope text, key text, fingerprint text
+            holder_email text, address_max integer, email_max integer, scope text, key text, fingerprint text,
+            connected text[]
         )
     loop
         item := coalesce(item + 1, 0);
@@ -321,6 +323,7 @@ begin
             sitting_of(v.event_type_id, v.start, v.seats_max, v.id), v.seats_max, place, held_until
         from unnest(v_found.hosts, v_found.places) found(host, place);
         v_held := v_held || v.id;
+        v_connected := v_connected or coalesce(v.connected && hosts, false);
         v_held_hosts := v_held_hosts || hosts::text;
         if v.holder_address is not null then
             v_addresses := v_addresses || v.holder_address;
@@ -335,23 +338,36 @@ begin
         insert into reservation (
             id, account_id, livemode, event_type_id, status, start, "end", buffer_before_minutes,
             buffer_after_minutes, hosts, seats, held_until, hold_seconds, created_at, price_minor, currency,
-            payment_account_id, customer, guests, answers, metadata, holder_address, holder_email
+            payment_account_id, customer, guests, answers, metadata, holder_address, holder_email,
+            in_calendars, calendar_verdict
         )
         select id, account_id, livemode, event_type_id, 'held', start, "end", buffer_before_minutes,
             buffer_after_minutes, held.hosts::text[], seats, held.until, hold_seconds, held.created, price_minor,
             currency, payees ->> (held.hosts::text[])[1], customer, guests, answers, metadata,
-            decode(holder_address, 'hex'), decode(holder_email, 'hex')
+            decode(holder_address, 'hex'), decode(holder_email, 'hex'),
+            coalesce(connected && held.hosts::text[], false),
+            case when connected && held.hosts::text[] then verdict end
         from unnest(v_held, v_held_hosts, v_created, v_until) held(id, hosts, created, until)
         join jsonb_to_recordset(p_items) as wanted (
             id text, account_id text, livemode boolean, event_type_id text, start timestamptz, "end" timestamptz,
             buffer_before_minutes integer, buffer_after_minutes integer, seats integer, hold_seconds integer,
             price_minor bigint, currency text, payees jsonb, customer jsonb, guests jsonb, answers jsonb,
-            metadata jsonb, holder_address text, holder_email text
+            metadata jsonb, holder_address text, holder_email text, connected text[], verdict text
         ) using (id);
         insert into job (key, account_id, kind, subject, due_at, created_at)
         select 'deadline:' || id, account_id, 'deadline', id, until, created
         from unnest(v_held, v_created, v_until) held(id, created, until)
         join jsonb_to_recordset(p_items) as wanted (id text, account_id text) using (id);
+        if v_connected then
+            insert into job (key, account_id, kind, subject, due_at, created_at)
+            select 'calendars:' || id, account_id, 'calendars', id,
+                created + make_interval(secs => attend_seconds), created
+            from unnest(v_held, v_held_hosts, v_created) held(id, hosts, created)
+            join jsonb_to_recordset(p_items) as wanted (
+                id text, account_id text, connected text[], attend_seconds integer
+            ) using (id)
+            where connected && held.hosts::text[];
+        end if;
     end if;
     if v_refused is not null then
         -- A refusal keeps no key.

@@ -11,6 +11,7 @@ import msgspec
 from holdfirst.payment.money import Money
 from holdfirst.reservation.reservation import (
     AtDeadline,
+    CalendarVerdict,
     Cause,
     Ended,
     EndedBy,
@@ -104,7 +105,8 @@ async def save(tx: Tx, reservation: Reservation) -> None:
             at_deadline = $7, processing_until = $8, cause = $9, pinned_at = $10, extensions_used = $11,
             confirmed_at = $12, price_minor = $13, currency = $14, payment_account_id = $15, paid_by = $16,
             payment_reference = $17, customer = $18, guests = $19, answers = $20, metadata = $21, sequence = $22,
-            ended_by = $23, ended_at = $24, ended_code = $25, cancel_arguments = $26, secret_version = $27
+            ended_by = $23, ended_at = $24, ended_code = $25, cancel_arguments = $26, secret_version = $27,
+            in_calendars = $28, calendar_verdict = $29, verified_at = $30
         where id = $1
         """,
         reservation.id,
@@ -134,6 +136,9 @@ async def save(tx: Tx, reservation: Reservation) -> None:
         end.code if end else None,
         to_json(reservation.cancel_arguments) if reservation.cancel_arguments is not None else None,
         reservation.secret_version,
+        reservation.in_calendars,
+        reservation.calendar_verdict,
+        reservation.verified_at,
     )
     if not has_time(reservation):
         await tx.execute("delete from claim where reservation_id = $1", reservation.id)
@@ -319,4 +324,7 @@ def from_row(row: asyncpg.Record) -> Reservation:
         released_by=EndedBy(row["ended_by"]) if row["ended_by"] and not row["ended_at"] else None,
         cancel_arguments=msgspec.json.decode(row["cancel_arguments"]) if row["cancel_arguments"] else None,
         secret_version=row["secret_version"],
+        in_calendars=row["in_calendars"],
+        calendar_verdict=CalendarVerdict(row["calendar_verdict"]) if row["calendar_verdict"] else None,
+        verified_at=row["verified_at"],
     )

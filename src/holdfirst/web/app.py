@@ -13,6 +13,7 @@ from holdfirst.errors import Busy, DatabaseUnavailable, ProviderUnavailable
 from holdfirst.logs import places
 from holdfirst.refusal import Code, Refusal
 from holdfirst.web import (
+    calendar_connections,
     event_types,
     health,
     hosts,
@@ -44,6 +45,7 @@ OPERATIONS: list[Operation] = [
     *hosts.OPERATIONS,
     *event_types.OPERATIONS,
     *payment_accounts.OPERATIONS,
+    *calendar_connections.OPERATIONS,
     *slots.OPERATIONS,
     *slot_stream.OPERATIONS,
     *reservations.OPERATIONS,

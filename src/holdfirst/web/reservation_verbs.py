@@ -174,6 +174,7 @@ async def _rules(tx: Tx, reservation_id: str) -> EventTypeRules:
 
 
 _STATES = (Code.HOLD_EXPIRED, Code.ALREADY_RELEASED, Code.ALREADY_CONFIRMED, Code.ALREADY_CANCELLED)
+_CALENDARS = (Code.CALENDAR_CONFLICT, Code.CALENDAR_UNREACHABLE)
 _MONEY = (Code.PAYMENT_IN_PROGRESS, Code.PROVIDER_UNAVAILABLE)
 
 
@@ -206,6 +207,7 @@ OPERATIONS: list[Operation] = [
         Code.CHECKOUT_REFUSED,
         Code.NO_PAYMENT_ACCOUNT,
         Code.RETURN_URL_NOT_ALLOWED,
+        *_CALENDARS,
     ),
     _verb(
         "extend",
@@ -229,7 +231,7 @@ OPERATIONS: list[Operation] = [
         Code.SLOT_TAKEN,
         Code.ALREADY_PAID,
         Code.CHECKOUT_OPEN,
-        Code.CALENDAR_CONFLICT,
+        *_CALENDARS,
     ),
     _verb(
         "cancel",

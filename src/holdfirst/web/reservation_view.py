@@ -92,7 +92,9 @@ async def answer_of(call: Call, seen: Seen, *, tell_secret: bool = False) -> Res
         metadata=reservation.metadata,
         sequence=reservation.sequence,
         ended=_ended(reservation),
-        calendars=CalendarsAnswer(rules.calendar_check),
+        calendars=CalendarsAnswer(
+            rules.calendar_check, reservation.calendar_verdict, z_or_none(reservation.verified_at)
+        ),
         location=rules.location,
         cancellation=_cancellation(seen, payment),
         links=await _links(call, seen, secret),
