@@ -45,14 +45,14 @@ def send(
 ) -> tuple[int, dict[str, str], bytes]:
     """As another program of the host's would."""
     pair = base64.b64encode(f"{NAME}:{PASSWORD}".encode()).decode()
-    request = urllib.request.Request(url, data=body, method=method)  # noqa: S310
+    request = urllib.request.Request(url, data=body, method=method)
     request.add_header("Authorization", f"Basic {pair}")
     if body is not None:
         request.add_header("Content-Type", "text/calendar; charset=utf-8")
     for name, value in headers.items():
         request.add_header(name.replace("_", "-"), value)
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=20) as answer:
             return answer.status, dict(answer.headers), answer.read()
     except urllib.error.HTTPError as error:
         return error.code, dict(error.headers), error.read()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an iCalendar text of somebody's says is busy.
 
-For a process of its own (`providers/icalendar_process.py`): the text is a stranger's, and a rule of one line can ask for
+For a process of its own (`providers/icalendar_child.py`): the text is a stranger's, and a rule of one line can ask for
 more instants than there is time.
 """
 

@@ -10,7 +10,7 @@ from holdfirst.calendar.provider import Access, Found
 from holdfirst.effects.world import World
 from holdfirst.errors import CalendarDenied, ProviderUnavailable
 from holdfirst.flows import calendar_connections
-from holdfirst.flows.calendar_connections import NewConnection
+from holdfirst.flows.calendar_connections import WantedConnection
 from holdfirst.refusal import Code, Refusal, invalid
 from holdfirst.store.calendars import Connection
 from holdfirst.store.database import Tx
@@ -19,7 +19,7 @@ DISCOVER_SECONDS_MAX = 15.0
 
 
 async def connect(
-    world: World, wanted: NewConnection, secrets: Mapping[str, str], field: str
+    world: World, wanted: WantedConnection, secrets: Mapping[str, str], field: str
 ) -> Connection | Refusal:
     """`field`: what of the request is to blame where the account does not let us in."""
     refusal = await world.database.run(calendar_connections.host_of, wanted.account_id, wanted.host_id)

@@ -30,7 +30,7 @@ CALENDARS_MAX = 25
 """Of one connection, asked without being chosen."""
 
 
-class NewConnection(msgspec.Struct, frozen=True, kw_only=True):
+class WantedConnection(msgspec.Struct, frozen=True, kw_only=True):
     """`sealed`: under the id of the connection."""
 
     id: str
@@ -60,7 +60,7 @@ async def host_of(tx: Tx, account_id: str, host_id: str) -> Refusal | None:
     return None
 
 
-async def connect(tx: Tx, wanted: NewConnection, found: Found | None) -> Connection | Refusal:
+async def connect(tx: Tx, wanted: WantedConnection, found: Found | None) -> Connection | Refusal:
     """`found` None: the host has still to let us in. Else: all of its calendars are asked, the first one that can be
     written receives, and what stands already in the host's time is written into them.
     """

@@ -15,7 +15,7 @@ from holdfirst.flows.list_slots import SlotQuery, host_time, slot_rules, slots_o
 from holdfirst.interval import from_ms, to_ms
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.calendar_gate import first_verdict
-from holdfirst.reservation.event_type import CalendarCheck, Host, Offer, answer_problems
+from holdfirst.reservation.event_type import CalendarCheck, EventTypeRules, Host, Offer, answer_problems
 from holdfirst.reservation.reservation import Reservation, Status
 from holdfirst.settings import Limits
 from holdfirst.store.database import Tx
@@ -224,15 +224,7 @@ def _item(request: ReserveRequest, wanted: Reservation, offer: Offer, hosts: lis
         "holder_address": request.holder_address.hex() if request.holder_address else None,
         "holder_email": request.holder_email.hex() if request.holder_email else None,
     }
-    if connected := [host.id for host in hosts if host.connected]:
-        check = rules.calendar_check
-        waits = check in (CalendarCheck.VERIFIED, CalendarCheck.STRICT)
-        item |= {
-            "connected": connected,
-            "verdict": first_verdict(check),
-            # Whoever waits for the verdict asks for it; the job is there in case they die.
-            "attend_seconds": ATTEND_SECONDS if waits else 0,
-        }
+    item |= _for_calendars(rules, hosts)
     if rules.per_day_max is not None and not request.outside_rules:
         days = [local_day(host.time_zone, to_ms(wanted.start)) for host in hosts]
         item |= {
@@ -241,6 +233,21 @@ def _item(request: ReserveRequest, wanted: Reservation, offer: Offer, hosts: lis
             "day_to": [from_ms(end) for _, end in days],
         }
     return item
+
+
+def _for_calendars(rules: EventTypeRules, hosts: list[Host]) -> dict[str, Any]:
+    """Nothing, where no host has any."""
+    connected = [host.id for host in hosts if host.connected]
+    if not connected:
+        return {}
+    check = rules.calendar_check
+    waits = check in (CalendarCheck.VERIFIED, CalendarCheck.STRICT)
+    return {
+        "connected": connected,
+        "verdict": first_verdict(check),
+        # Whoever waits for the verdict asks for it; the job is there in case they die.
+        "attend_seconds": ATTEND_SECONDS if waits else 0,
+    }
 
 
 async def what_is_left(tx: Tx, request: ReserveRequest, offer: Offer) -> Refusal:

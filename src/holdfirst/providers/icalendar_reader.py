@@ -10,7 +10,7 @@ import msgspec
 
 from holdfirst.calendar.icalendar import Question, Reading
 from holdfirst.errors import ProviderUnavailable
-from holdfirst.providers.icalendar_process import Task
+from holdfirst.providers.icalendar_child import Task
 
 READ_SECONDS_MAX = 8.0
 IDLE_SECONDS = 120.0
@@ -55,7 +55,7 @@ class IcalendarReader:
             child = self._child = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "holdfirst.providers.icalendar_process",
+                "holdfirst.providers.icalendar_child",
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,

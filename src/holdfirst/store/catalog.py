@@ -370,8 +370,7 @@ async def load_offers(tx: Tx, asked: Sequence[tuple[str, str]]) -> list[Offer | 
             ) end and event_type.account_id = asked.account_id and event_type.deleted_at is null
         ) type
         cross join lateral (select mode from account where account.id = asked.account_id) account
-        left join lateral jsonb_array_elements_text(rules -> 'hosts') with ordinality as named(host_id, position)
-            on true
+        left join lateral jsonb_array_elements_text(rules -> 'hosts') with ordinality as named(host_id, position) on true
         left join lateral (
             select * from host
             where host.id = named.host_id and host.account_id = asked.account_id and host.deleted_at is null

@@ -98,7 +98,6 @@ async def lock_hosts(tx: Tx, hosts: Sequence[str]) -> None:
 
 async def save(tx: Tx, reservation: Reservation) -> None:
     """Write the whole row, and bring its claims in line with it: that is what `live_until` and `firm` say."""
-    price, end = reservation.price, reservation.ended
     await tx.execute(
         """
         update reservation set status = $2, start = $3, "end" = $4, hosts = $5, held_until = $6,
@@ -109,6 +108,30 @@ async def save(tx: Tx, reservation: Reservation) -> None:
             in_calendars = $28, calendar_verdict = $29, verified_at = $30
         where id = $1
         """,
+        *_values(reservation),
+    )
+    if not has_time(reservation):
+        await tx.execute("delete from claim where reservation_id = $1", reservation.id)
+        return
+    try:
+        await tx.execute(
+            """
+            update claim set live_until = coalesce($2::timestamptz, 'infinity'), firm = $3
+            where reservation_id = $1
+              and (live_until, firm) is distinct from (coalesce($2::timestamptz, 'infinity'), $3::boolean)
+            """,
+            reservation.id,
+            lapses_at(reservation),
+            reservation.status is not Status.HELD,
+        )
+    except asyncpg.ExclusionViolationError as error:
+        raise TimeLost(reservation.id) from error
+
+
+def _values(reservation: Reservation) -> tuple[object, ...]:
+    """In the order in which `save` writes them."""
+    price, end = reservation.price, reservation.ended
+    return (
         reservation.id,
         reservation.status,
         reservation.start,
@@ -140,22 +163,6 @@ async def save(tx: Tx, reservation: Reservation) -> None:
         reservation.calendar_verdict,
         reservation.verified_at,
     )
-    if not has_time(reservation):
-        await tx.execute("delete from claim where reservation_id = $1", reservation.id)
-        return
-    try:
-        await tx.execute(
-            """
-            update claim set live_until = coalesce($2::timestamptz, 'infinity'), firm = $3
-            where reservation_id = $1
-              and (live_until, firm) is distinct from (coalesce($2::timestamptz, 'infinity'), $3::boolean)
-            """,
-            reservation.id,
-            lapses_at(reservation),
-            reservation.status is not Status.HELD,
-        )
-    except asyncpg.ExclusionViolationError as error:
-        raise TimeLost(reservation.id) from error
 
 
 async def touch(tx: Tx, reservation_id: str) -> None:

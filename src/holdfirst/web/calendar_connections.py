@@ -11,7 +11,7 @@ from holdfirst import ids
 from holdfirst.effects import connect_calendar, sync_calendar
 from holdfirst.errors import CalendarDenied, ProviderUnavailable
 from holdfirst.flows import calendar_connections, calendar_health
-from holdfirst.flows.calendar_connections import NewConnection, Roles
+from holdfirst.flows.calendar_connections import Roles, WantedConnection
 from holdfirst.flows.calendar_sync import load as load_to_sync
 from holdfirst.flows.keyed import Replay
 from holdfirst.refusal import Code, Refusal
@@ -39,7 +39,7 @@ async def create_connection(call: Call) -> Answer:
     form: ConnectionForm = call.body
     secrets, field = unless_refused(secrets_of(form, call.world.calendars))
     connection_id = ids.make("con")
-    wanted = NewConnection(
+    wanted = WantedConnection(
         id=connection_id,
         account_id=call.who.account_id,
         host_id=form.host,

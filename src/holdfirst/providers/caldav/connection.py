@@ -46,9 +46,9 @@ class Account(msgspec.Struct, frozen=True):
             raise Unanswered(answer)
         return parse(answer.body), answer.url
 
-    def url_of(self, base: str, href: str) -> str:
+    def url_of(self, at: str, href: str) -> str:
         """A server may name another one of its own machines, and nobody else's."""
-        return within(self.root, urljoin(base, href))
+        return within(self.root, urljoin(at, href))
 
     @property
     def _basic(self) -> str:

@@ -23,11 +23,11 @@ _WRITES = (f"{DAV}all", f"{DAV}write", f"{DAV}write-content", f"{DAV}bind")
 async def discover(account: Account) -> Found:
     """Raises `CalendarDenied` where there is nothing to find."""
     principal = await _principal(account)
-    told, base = await account.look("PROPFIND", principal, _HOME, 0)
+    told, at = await account.look("PROPFIND", principal, _HOME, 0)
     homes = [home for one in told.members if (home := one.href_in(f"{CALDAV}calendar-home-set"))]
     if not homes:
         raise CalendarDenied("the server names no home of calendars for this account")
-    home = account.url_of(base, homes[0])
+    home = account.url_of(at, homes[0])
     members, home = await account.look("PROPFIND", home, _CALENDARS, 1)
     return Found(
         calendars=_calendars(account, home, members),
@@ -39,13 +39,13 @@ async def discover(account: Account) -> Found:
 async def _principal(account: Account) -> str:
     for url in (account.root, urljoin(account.root, "/.well-known/caldav"), urljoin(account.root, "/")):
         try:
-            told, base = await account.look("PROPFIND", url, _WHO, 0)
+            told, at = await account.look("PROPFIND", url, _WHO, 0)
         except Unanswered:
             continue
         for member in told.members:
             href = member.href_in(f"{DAV}current-user-principal")
             if href is not None:
-                return account.url_of(base, href)
+                return account.url_of(at, href)
     raise CalendarDenied("there is no CalDAV server at this address")
 
 

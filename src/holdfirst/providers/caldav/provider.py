@@ -55,14 +55,14 @@ class CalDav:
 
     async def busy(self, place: Place, start: datetime, end: datetime) -> Busy:
         account = self._account(place.access)
-        told, base = await account.look("REPORT", place.ref, events_between(_utc(start), _utc(end)), 1)
+        told, at = await account.look("REPORT", place.ref, events_between(_utc(start), _utc(end)), 1)
         members = [one for one in told.members if f"{CALDAV}calendar-data" in one.found]
         readings = await self._read(place, members, (start, end))
         occurrences = []
         for member, reading in zip(members, readings, strict=True):
             if reading.fault is not None:
                 # Whatever it is, it is in the window, and nobody can say that it is free.
-                occurrences.append(Occurrence(urljoin(base, member.href), start, end))
+                occurrences.append(Occurrence(urljoin(at, member.href), start, end))
             for event in reading.events:
                 occurrences += [Occurrence(event.uid, *span) for span in event.busy]
         return Busy(occurrences, _notes(readings))
@@ -120,7 +120,7 @@ class CalDav:
         if token is not None and token.startswith("ctag:"):
             return await self._by_listing(account, place, known, window, token)
         try:
-            told, base = await account.look("REPORT", place.ref, sync((token or "").removeprefix("sync:")), 0)
+            told, at = await account.look("REPORT", place.ref, sync((token or "").removeprefix("sync:")), 0)
         except Unanswered as error:
             if token is not None and _is_stale(error.answer):
                 return await self.changes(place, None, known, window)
@@ -128,11 +128,11 @@ class CalDav:
         if told.token is None:
             return await self._by_listing(account, place, known, window, None)
         listed = {
-            urljoin(base, one.href): one.text(f"{DAV}getetag")
+            urljoin(at, one.href): one.text(f"{DAV}getetag")
             for one in told.members
-            if not one.gone and not _same(urljoin(base, one.href), place.ref)
+            if not one.gone and not _same(urljoin(at, one.href), place.ref)
         }
-        removed = [urljoin(base, one.href) for one in told.members if one.gone]
+        removed = [urljoin(at, one.href) for one in told.members if one.gone]
         whole = token is None
         changed, unchanged, notes = await self._fetched(account, place, listed, known, window)
         return Changes(
@@ -145,12 +145,12 @@ class CalDav:
         )
 
     async def own(self, place: Place, marker: str) -> Sequence[Own]:
-        told, base = await self._account(place.access).look("PROPFIND", place.ref, _LISTING, 1)
+        told, at = await self._account(place.access).look("PROPFIND", place.ref, _LISTING, 1)
         found = []
         for member in told.members:
             uid = unquote(urlsplit(member.href).path.rpartition("/")[2]).removesuffix(".ics")
             if uid.startswith(marker):
-                found.append(Own(uid, urljoin(base, member.href), member.text(f"{DAV}getetag") or ""))
+                found.append(Own(uid, urljoin(at, member.href), member.text(f"{DAV}getetag") or ""))
         return found
 
     async def _by_listing(
@@ -165,11 +165,11 @@ class CalDav:
         ctag = f"ctag:{_ctag(state)}"
         if token == ctag and ctag != "ctag:":
             return Changes(changed=(), removed=(), token=ctag, whole=False)
-        told, base = await account.look("PROPFIND", place.ref, _LISTING, 1)
+        told, at = await account.look("PROPFIND", place.ref, _LISTING, 1)
         listed = {
-            urljoin(base, one.href): one.text(f"{DAV}getetag")
+            urljoin(at, one.href): one.text(f"{DAV}getetag")
             for one in told.members
-            if one.text(f"{DAV}getetag") and not _same(urljoin(base, one.href), place.ref)
+            if one.text(f"{DAV}getetag") and not _same(urljoin(at, one.href), place.ref)
         }
         changed, unchanged, notes = await self._fetched(account, place, listed, known, window)
         return Changes(changed=changed, removed=(), token=ctag, whole=True, unchanged=unchanged, notes=notes)
@@ -189,12 +189,12 @@ class CalDav:
         notes: list[str] = []
         for first in range(0, len(wanted), AT_ONCE_MAX):
             hrefs = [urlsplit(ref).path for ref in wanted[first : first + AT_ONCE_MAX]]
-            told, base = await account.look("REPORT", place.ref, multiget(hrefs), 1)
+            told, at = await account.look("REPORT", place.ref, multiget(hrefs), 1)
             members = [one for one in told.members if f"{CALDAV}calendar-data" in one.found]
             readings = await self._read(place, members, window)
             notes += _notes(readings)
             for member, reading in zip(members, readings, strict=True):
-                changed += _changes_of(urljoin(base, member.href), member, reading)
+                changed += _changes_of(urljoin(at, member.href), member, reading)
         return changed, unchanged, notes
 
     async def _read(
