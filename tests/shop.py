@@ -8,13 +8,15 @@ from typing import Any
 
 import msgspec
 
+from fake_calendars import FakeCalendars
 from fakes import FakeMail, FakePayments
 from holdfirst import ids
 from holdfirst.availability.schedule import Schedule
-from holdfirst.effects import checkout
+from holdfirst.effects import checkout, connect_calendar
 from holdfirst.effects.reserve import Made, reserve
 from holdfirst.effects.world import World
 from holdfirst.flows import pay
+from holdfirst.flows.calendar_connections import WantedConnection
 from holdfirst.flows.confirm import Asks, ConfirmRequest, confirm
 from holdfirst.flows.keyed import Replay
 from holdfirst.flows.reserve import ReserveRequest
@@ -25,6 +27,7 @@ from holdfirst.reservation.event_type import EventType, EventTypeRules, Host
 from holdfirst.reservation.reservation import Reservation
 from holdfirst.settings import Limits
 from holdfirst.store import catalog, jobs, payments, reservations
+from holdfirst.store.calendars import WhenBroken, WhenDeleted, WhenMoved
 from holdfirst.store.catalog import Account
 from holdfirst.store.database import Database, Tx
 from holdfirst.store.payments import PaymentAccount
@@ -49,6 +52,7 @@ class Shop:
     hosts: list[str] = field(default_factory=list)
     event_type_id: str = ""
     payee_id: str = ""
+    calendars: FakeCalendars = field(default_factory=FakeCalendars)
 
     def elsewhere(self) -> "Shop":
         """The same practice at another API process: its claims do not go together with ours."""
@@ -102,6 +106,26 @@ class Shop:
         assert not isinstance(answer, Refusal), answer
         return answer[1]
 
+    async def connect(self, host: int = 0, **more: Any) -> str:
+        """The host's calendars, all of them blocking; the first that can be written receives."""
+        connection_id = ids.make("con")
+        wanted = WantedConnection(
+            id=connection_id,
+            account_id=self.account_id,
+            host_id=self.hosts[host],
+            provider="caldav",
+            sealed=self.world.key_ring.seal(b"{}", connection_id),
+            **{
+                "when_broken": WhenBroken.CLOSE,
+                "when_moved": WhenMoved.FLAG,
+                "when_deleted": WhenDeleted.FLAG,
+            }
+            | more,
+        )
+        answer = await connect_calendar.connect(self.world, wanted, {}, "credentials")
+        assert not isinstance(answer, Refusal), answer
+        return connection_id
+
     async def read(self, reservation_id: str) -> Reservation:
         async with self.database.statement() as tx:
             found = await reservations.load(tx, reservation_id)
@@ -145,6 +169,7 @@ async def open_shop(
 ) -> Shop:
     """`rules` are members of the event type; a price of 60 EUR and an hour on every hour unless they say otherwise."""
     provider, mail, ring = FakePayments(), FakeMail(), KeyRing([b"k" * 32])
+    calendars = FakeCalendars()
     world = World(
         database=database,
         claims=Together(database, reservations.reserve, reservations.key_of),
@@ -155,9 +180,10 @@ async def open_shop(
         mail=mail,
         public_url="http://holdfirst.test",
         mail_from="Practice <bookings@practice.example>",
+        calendars={"caldav": calendars},
     )
     account_id = ids.make("acc")
-    shop = Shop(database, world, provider, mail, account_id)
+    shop = Shop(database, world, provider, mail, account_id, calendars=calendars)
     shop.payee_id = ids.make("pac")
 
     async def build(tx: Tx) -> None:

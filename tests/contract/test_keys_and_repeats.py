@@ -24,12 +24,17 @@ async def requests(counter: Counter) -> dict[str, tuple[str, Any]]:
     offer = {"name": "E", "hosts": counter.site.shop.hosts, "duration_minutes": 60}
     held = {verb: await counter.held("free" if verb == "confirm" else "sale") for verb in
             ("checkout", "extend", "release", "confirm", "reschedule", "rotate")}  # fmt: skip
+    account = {"url": "https://calendar.example/", "username": "u", "password": "p"}
+    link = {"host": counter.site.shop.hosts[0], "provider": "caldav", "credentials": account}
+    con, connection = "/v1/calendar-connections", await counter.site.shop.connect()
     paid, stuck, off = [await counter.paid() for _ in range(3)]
     res, pay = "/v1/reservations", "/v1/payments"
     return {
         "/v1/hosts": ("/v1/hosts", host),
         "/v1/event-types": ("/v1/event-types", offer),
         "/v1/payment-accounts": ("/v1/payment-accounts", {"provider": "sandbox"}),
+        con: (con, link),
+        f"{con}/{{connection}}/sync": (f"{con}/{connection}/sync", {}),
         res: (res, {"event_type": counter.offers["free"], "start": counter.next_start()}),
         f"{res}/{{reservation}}/checkout": (f"{res}/{held['checkout']['id']}/checkout", RETURN),
         f"{res}/{{reservation}}/extend": (f"{res}/{held['extend']['id']}/extend", {}),

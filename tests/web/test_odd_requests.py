@@ -64,6 +64,7 @@ async def test_odd_requests(site, seed: int) -> None:
         "payment_account": site.shop.payee_id,
         "provider": "fake",
         "key": "k",
+        "connection": await site.shop.connect(),
     }
     good = {
         "name": "n",
@@ -77,6 +78,8 @@ async def test_odd_requests(site, seed: int) -> None:
         "return_url": "https://shop.example/",
         "note": "n",
         "provider": "sandbox",
+        "host": ids["host"],
+        "credentials": {"url": "https://calendar.example/", "username": "u", "password": "p"},
     }
     keys = ["secret", "secret", "secret", "publishable", "other", "live", held["client_secret"], None]
     for _ in range(700):

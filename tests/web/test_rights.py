@@ -8,9 +8,6 @@ import pytest
 
 from front import code
 from holdfirst.flows.accounts import create_key, revoke_key
-from holdfirst.flows.calendar_connections import WantedConnection, connect
-from holdfirst.ids import make as make_id
-from holdfirst.store.calendars import WhenBroken, WhenDeleted, WhenMoved
 from holdfirst.web.app import OPERATIONS
 from holdfirst.web.operation import Operation
 
@@ -105,31 +102,12 @@ async def ask(site, operation: Operation, ids: dict[str, str], key: str | None):
     return await site.call(operation.method, path, body, key=key, **more)
 
 
-async def connected(site) -> str:
-    """A calendar connection of this account, which has not been let in yet and so is never called."""
-
-    async def make(tx) -> str:
-        wanted = WantedConnection(
-            id=make_id("con"),
-            account_id=site.shop.account_id,
-            host_id=site.shop.hosts[0],
-            provider="caldav",
-            sealed=b"",
-            when_broken=WhenBroken.CLOSE,
-            when_moved=WhenMoved.FLAG,
-            when_deleted=WhenDeleted.FLAG,
-        )
-        return (await connect(tx, wanted, None)).id
-
-    return await site.shop.database.run(make)
-
-
 async def of_this_account(site) -> tuple[dict[str, str], str, str]:
     """Ids of one account, its reservation's client secret, and another reservation's."""
     held, another = await site.held(9), await site.held(10)
     paid = await site.post(f"/v1/reservations/{held['id']}/checkout", {"return_url": "https://shop.example/"})
     ids = {
-        "connection": await connected(site),
+        "connection": await site.shop.connect(),
         "host": site.shop.hosts[0],
         "key": "k",
         "event_type": site.shop.event_type_id,

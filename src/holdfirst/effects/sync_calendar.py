@@ -12,6 +12,7 @@ from holdfirst.effects.world import World
 from holdfirst.errors import CalendarDenied, ProviderUnavailable
 from holdfirst.flows import calendar_health, calendar_sync
 from holdfirst.flows.calendar_sync import ToSync
+from holdfirst.store.calendars import Calendar, Connection
 
 READ_SECONDS_MAX = 50.0
 """All of a large calendar, once a day; a job's lease is longer."""
@@ -32,6 +33,20 @@ async def poll(world: World, calendar_id: str) -> datetime | None:
         await world.database.run(calendar_health.unreachable, asked.connection.id, str(error))
         raise
     return asked.now + world.limits.calendar_poll
+
+
+async def sync_all(world: World, connection: Connection, found: Sequence[Calendar]) -> None:
+    """All of a connection's calendars that are in use, now; what goes wrong is written down there."""
+    for calendar in found:
+        asked = await world.database.run(calendar_sync.load, calendar.id)
+        if asked is None:
+            continue
+        try:
+            await sync(world, asked)
+        except CalendarDenied:
+            return
+        except ProviderUnavailable as error:
+            await world.database.run(calendar_health.unreachable, connection.id, str(error))
 
 
 async def sync(world: World, asked: ToSync) -> None:

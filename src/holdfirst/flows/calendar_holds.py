@@ -187,15 +187,20 @@ async def was_taken_away(tx: Tx, gone: ToWrite) -> None:
     await calendar_events.next_generation(tx, gone.written, gone.calendar.account_id)
 
 
-async def strangers(tx: Tx, seen: Mapping[str, Sequence[Occurrence]]) -> dict[str, list[Occurrence]]:
-    """What is in the way, by calendar: everything but what we wrote there ourselves (our claims say who has that)."""
-    found = {}
-    for calendar_id, occurrences in seen.items():
-        ours = await calendar_events.by_uid(tx, calendar_id, [one.uid for one in occurrences])
-        others = [one for one in occurrences if one.uid not in ours]
-        if others:
-            found[calendar_id] = others
-    return found
+async def strangers(tx: Tx, asked: Plan, seen: Mapping[str, Sequence[Occurrence]]) -> list[Occurrence]:
+    """What is in the way: everything but this reservation's own events, and the same host's others, on which our claims
+    have the word. Another host's, in a calendar that two share, is in the way.
+    """
+    hosts = {one.calendar.id: one.calendar.host_id for one in asked.ask}
+    ours = await calendar_events.known(tx, [one.uid for found in seen.values() for one in found])
+    of_this = {uid for uid, reservation_id, _ in ours if reservation_id == asked.reservation.id}
+    of_host = {(uid, host_id) for uid, _, host_id in ours}
+    return [
+        one
+        for calendar_id, found in seen.items()
+        for one in found
+        if one.uid not in of_this and (one.uid, hosts[calendar_id]) not in of_host
+    ]
 
 
 async def judge(
@@ -214,7 +219,7 @@ async def judge(
     if (reservation.start, reservation.hosts) != (asked.reservation.start, asked.reservation.hosts):
         # It has moved meanwhile: what was asked is not about it.
         return reservation
-    conflict = bool(await strangers(tx, seen))
+    conflict = bool(await strangers(tx, asked, seen))
     verdict = CalendarVerdict.CONFLICT if conflict else CalendarVerdict.CLEAN
     if reservation.verified_at is not None and reservation.verified_at > asked.now:
         return reservation

@@ -82,9 +82,12 @@ async def take_in(tx: Tx, asked: ToSync, changes: Changes, missing: Mapping[str,
     ours = await calendar_events.by_uid(
         tx, calendar.id, [one.uid for one in changes.changed] + list(missing.values())
     )
+    known = await calendar_events.known(tx, [one.uid for one in changes.changed])
+    of_host = {uid for uid, _, host_id in known if host_id == calendar.host_id}
     # Our own events take no busy time: the claims say who has it. Nor does what stands where nothing blocks.
     changed = [
-        replace(one, busy=()) if one.uid in ours or not calendar.blocking else one for one in changes.changed
+        replace(one, busy=()) if one.uid in of_host or not calendar.blocking else one
+        for one in changes.changed
     ]
     await calendar_items.drop_items(tx, calendar, list(missing))
     await calendar_items.put_items(tx, calendar, changed)
@@ -101,8 +104,8 @@ async def take_in(tx: Tx, asked: ToSync, changes: Changes, missing: Mapping[str,
         else:
             await _missed(tx, calendar, written)
     await _ask_again(tx, calendar, changed)
-    mark = marker(calendar.account_id)
-    return Synced([one for one in changes.changed if one.uid.startswith(mark) and one.uid not in ours])
+    mark, all_known = marker(calendar.account_id), {uid for uid, _, _ in known}
+    return Synced([one for one in changes.changed if one.uid.startswith(mark) and one.uid not in all_known])
 
 
 async def _seen(tx: Tx, calendar: Calendar, written: WrittenEvent, seen: Change) -> None:

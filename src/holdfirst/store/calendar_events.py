@@ -193,6 +193,20 @@ async def by_uid(tx: Tx, calendar_id: str, uids: Sequence[str]) -> dict[str, Wri
     return {row["uid"]: _event(row) for row in rows}
 
 
+async def known(tx: Tx, uids: Sequence[str]) -> list[tuple[str, str, str]]:
+    """(uid, reservation, host of the calendar) of those that are ours, in whatever calendar we wrote them: one calendar
+    may be connected twice, or be shared by two hosts.
+    """
+    rows = await tx.rows(
+        """
+        select uid, reservation_id, host_id from calendar_event join calendar on calendar.id = calendar_id
+        where uid = any($1)
+        """,
+        list(uids),
+    )
+    return [(row["uid"], row["reservation_id"], row["host_id"]) for row in rows]
+
+
 async def of_calendar(tx: Tx, calendar_id: str) -> list[WrittenEvent]:
     rows = await tx.rows("select * from calendar_event where calendar_id = $1", calendar_id)
     return [_event(row) for row in rows]

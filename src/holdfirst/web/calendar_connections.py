@@ -9,10 +9,8 @@ from msgspec import UNSET
 
 from holdfirst import ids
 from holdfirst.effects import connect_calendar, sync_calendar
-from holdfirst.errors import CalendarDenied, ProviderUnavailable
-from holdfirst.flows import calendar_connections, calendar_health
+from holdfirst.flows import calendar_connections
 from holdfirst.flows.calendar_connections import Roles, WantedConnection
-from holdfirst.flows.calendar_sync import load as load_to_sync
 from holdfirst.flows.keyed import Replay
 from holdfirst.refusal import Code, Refusal
 from holdfirst.store import calendars
@@ -101,17 +99,13 @@ async def change_connection(call: Call) -> Answer:
 async def sync_connection(call: Call) -> Answer:
     """Read at once what is in use; what went wrong stands in the answer."""
     connection, found = await _load(call, call.path["connection"])
-    for calendar in found:
-        asked = await call.world.database.run(load_to_sync, calendar.id)
-        if asked is None:
-            continue
-        try:
-            await sync_calendar.sync(call.world, asked)
-        except CalendarDenied:
-            break
-        except ProviderUnavailable as error:
-            await call.world.database.run(calendar_health.unreachable, connection.id, str(error))
-    return Answer(await _told(call, connection.id))
+
+    async def work() -> Connection | Refusal:
+        await sync_calendar.sync_all(call.world, connection, found)
+        return connection
+
+    done = await call.through(work, lambda _: (200, {"id": connection.id}))
+    return Answer(await _told(call, connection.id), 200, REPLAYED if isinstance(done, Replay) else {})
 
 
 async def delete_connection(call: Call) -> Answer:

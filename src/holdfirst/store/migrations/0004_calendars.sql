@@ -89,3 +89,4 @@ create table calendar_event (
     primary key (reservation_id, calendar_id),
     constraint a_uid_is_of_one_event unique (calendar_id, uid)
 );
+create index calendar_event_by_uid on calendar_event (uid);
