@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 
 import store as store_bench
 from holdfirst import ids
+from holdfirst.effects.offers import Offers
 from holdfirst.effects.world import World
 from holdfirst.key_ring import KeyRing
 from holdfirst.settings import Limits
-from holdfirst.store.catalog import load_offers
 from holdfirst.store.database import Database
 from holdfirst.store.doorbell import Doorbell
 from holdfirst.store.jobs import CHANNEL
@@ -55,7 +55,7 @@ async def _worker(database: Database) -> AsyncIterator[Stopwatch]:
     world = World(
         database=database,
         claims=Together(database, reserve),
-        offers=Together(database, load_offers),
+        offers=Offers(database),
         providers={},
         key_ring=KeyRing([b"b" * 32]),
         limits=Limits(),

@@ -50,6 +50,8 @@ class Slots:
             "locks": [],
             "id": ids.make("res"),
             "account_id": self._account,
+            "catalog": HOSTS,
+            "decided_at": datetime.now(UTC),
             "livemode": False,
             "event_type_id": self._event_type,
             "hosts": [host],

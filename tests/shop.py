@@ -13,6 +13,7 @@ from fakes import FakeMail, FakePayments
 from holdfirst import ids
 from holdfirst.availability.schedule import Schedule
 from holdfirst.effects import checkout, connect_calendar
+from holdfirst.effects.offers import Offers
 from holdfirst.effects.reserve import Made, reserve
 from holdfirst.effects.world import World
 from holdfirst.flows import pay
@@ -26,9 +27,9 @@ from holdfirst.refusal import Refusal
 from holdfirst.reservation.event_type import EventType, EventTypeRules, Host
 from holdfirst.reservation.reservation import Reservation
 from holdfirst.settings import Limits
-from holdfirst.store import catalog, jobs, payments, reservations
+from holdfirst.store import accounts, catalog, jobs, payments, reservations
+from holdfirst.store.accounts import Account
 from holdfirst.store.calendars import WhenBroken, WhenDeleted, WhenMoved
-from holdfirst.store.catalog import Account
 from holdfirst.store.database import Database, Tx
 from holdfirst.store.payments import PaymentAccount
 from holdfirst.store.together import Together
@@ -173,7 +174,7 @@ async def open_shop(
     world = World(
         database=database,
         claims=Together(database, reservations.reserve, reservations.key_of),
-        offers=Together(database, catalog.load_offers),
+        offers=Offers(database),
         providers={"fake": provider},
         key_ring=ring,
         limits=limits or Limits(hold_seconds_min=1),
@@ -188,7 +189,7 @@ async def open_shop(
 
     async def build(tx: Tx) -> None:
         now = await tx.now()
-        await catalog.insert_account(tx, Account(account_id, account_id, "test", now))
+        await accounts.insert_account(tx, Account(account_id, account_id, "test", now))
         await payments.insert_payee(
             tx,
             PaymentAccount(

@@ -25,7 +25,7 @@ PARAMETERS_MAX = 6
 
 # What is too large today, with its size today. Smaller: write the smaller number here. Small enough: take it out.
 LONG_FUNCTIONS: dict[str, int] = {}
-LONG_FILES = {"demo.py": 453, "store/catalog.py": 463}
+LONG_FILES = {"demo.py": 453}
 MANY_PARAMETERS = {
     "availability/slots.py find_slots": 7,
     "flows/payment_accounts.py create_payment_account": 8,

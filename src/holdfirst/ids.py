@@ -9,14 +9,14 @@ import secrets
 import time
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
 LENGTH = 26
 
 
 def make(prefix: str) -> str:
     """A fresh id such as `res_01k9v5…` for the prefix `res`."""
-    value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
-    digits = [ALPHABET[value >> shift & 31] for shift in range(125, -5, -5)]
-    return f"{prefix}_{''.join(digits)}"
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(secrets.token_bytes(10))
+    return prefix + "_" + "".join([PAIRS[value >> shift & 1023] for shift in range(120, -10, -10)])
 
 
 def is_id(prefix: str, text: str) -> bool:

@@ -7,6 +7,7 @@ ciphertext; what it belongs to is authenticated with it, so that a sealed value 
 
 import base64
 import binascii
+import functools
 import hashlib
 import hmac
 import os
@@ -128,6 +129,7 @@ def _fingerprint(key: bytes) -> bytes:
     return hashlib.sha256(b"holdfirst fingerprint" + key).digest()[:4]
 
 
+@functools.lru_cache(64)
 def _derived(key: bytes, purpose: bytes) -> bytes:
     return hmac.digest(key, b"holdfirst " + purpose, "sha256")
 

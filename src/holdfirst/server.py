@@ -21,6 +21,7 @@ from holdfirst import wiring
 from holdfirst.clock import monotonic
 from holdfirst.embedded_postgres import EmbeddedPostgres
 from holdfirst.errors import ConfigurationError, HoldfirstError
+from holdfirst.http_protocol import HttpProtocol
 from holdfirst.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -101,6 +102,7 @@ async def _serve(
         server = _Server(
             uvicorn.Config(
                 wiring.web_app(parts, closing),
+                http=HttpProtocol,
                 log_config=None,
                 access_log=False,
                 server_header=False,

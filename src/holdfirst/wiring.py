@@ -11,6 +11,7 @@ import msgspec
 from litestar import Litestar
 
 from holdfirst.calendar.provider import CalendarProvider
+from holdfirst.effects.offers import Offers
 from holdfirst.effects.send_mail import sender
 from holdfirst.effects.world import MailTransport, World
 from holdfirst.errors import ConfigurationError
@@ -23,7 +24,7 @@ from holdfirst.providers.outward import Outward
 from holdfirst.providers.sandbox import Books, SandboxCompany, SandboxProvider
 from holdfirst.providers.smtp import Smtp
 from holdfirst.settings import Settings
-from holdfirst.store import catalog, reservations
+from holdfirst.store import reservations
 from holdfirst.store.database import Database
 from holdfirst.store.doorbell import Doorbell
 from holdfirst.store.migrations import migrate, pending
@@ -70,7 +71,7 @@ async def open_parts(settings: Settings, database_url: str, public_url: str) -> 
         world = World(
             database=database,
             claims=Together(database, reservations.reserve, reservations.key_of),
-            offers=Together(database, catalog.load_offers),
+            offers=Offers(database),
             providers={sandbox.name: sandbox},
             key_ring=key_ring,
             limits=settings.limits,

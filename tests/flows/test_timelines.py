@@ -13,6 +13,7 @@ from holdfirst.payment.payment import Late, Mode, PaymentStatus
 from holdfirst.payment.provider import Phase
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.reservation import EndedBy, Reservation, Status
+from holdfirst.store import payments
 from holdfirst.store.database import Database
 from shop import open_shop
 
@@ -243,3 +244,35 @@ async def test_not_paid_is_said_only_when_the_provider_has_said_so(
     unpaid = await confirm()
     assert isinstance(unpaid, Refusal)
     assert unpaid.code is Code.PAYMENT_REQUIRED
+
+
+async def test_a_refused_checkout_is_not_opened_after_all(database: Database, clock) -> None:
+    """The customer was told no; nobody may open it behind their back, where it would stay open."""
+    shop = await open_shop(database)
+    held = await shop.held()
+    shop.provider.faults["create"] = ["refused"]
+    with pytest.raises(AssertionError):
+        await shop.checkout(held)
+    await clock.shift(timedelta(seconds=11))
+    await shop.work()
+    assert shop.provider.checkouts == {}
+    [payment] = (await database.run(payments.of_reservations, [held.id]))[held.id]
+    assert (payment.status, payment.provider_ref) == (PaymentStatus.FAILED, None)
+    async with database.statement() as tx:
+        assert await tx.value("select count(*) from job where kind = 'advance'") == 0
+
+
+async def test_what_is_still_open_is_closed_when_the_payment_that_pinned_is_lost(database: Database) -> None:
+    """Declined, tried again with another checkout, then the first one goes through after all and is not captured."""
+    shop = await open_shop(database)
+    held = await shop.held()
+    first = await shop.checkout(held)
+    shop.provider.decline(first.provider_ref)
+    second = await shop.checkout(held)
+    assert second.id != first.id
+    shop.provider.faults["capture"] = ["refused"]
+    shop.provider.authorize(first.provider_ref)
+    await advance.advance(shop.world, first.id)
+    await shop.work()
+    assert (await shop.read(held.id)).status is Status.EXPIRED
+    assert shop.provider.checkouts[second.provider_ref].phase is Phase.CLOSED

@@ -3,9 +3,11 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from holdfirst.effects.reserve import Made, reserve
@@ -139,3 +141,72 @@ async def test_answers_keep_their_order(count: int) -> None:
     together: Together[int, int] = Together(Straight(), doubled)
     answers = await asyncio.gather(*(together.ask(number) for number in range(count)))
     assert answers == [2 * number for number in range(count)]
+
+
+async def test_holds_of_the_same_call_are_counted_once(database: Database) -> None:
+    """Also where some of them had to be written before the others, for an item that looks at their host."""
+    shop = await open_shop(database)
+    limits = msgspec.structs.replace(shop.world.limits, holds_per_email_max=3)
+    shop = replace(shop, world=msgspec.structs.replace(shop.world, limits=limits))
+    same = {"by_publishable_key": True, "holder_address": b"a", "holder_email": b"e"}
+    answers = await asyncio.gather(
+        *(reserve(shop.world, request_for(shop, hour, **same)) for hour in (8, 9, 9, 10, 11))
+    )
+    told = sorted(one.code if isinstance(one, Refusal) else "held" for one in answers)
+    assert told == ["held", "held", "held", Code.SLOT_TAKEN, Code.TOO_MANY_HOLDS]
+
+
+async def changed_meanwhile(shop: Shop, sql: str) -> Made | Replay | Refusal:
+    """A reservation decided on what is known, after somebody else's change that nobody told us of."""
+    assert isinstance(await reserve(shop.world, request_for(shop, 8)), Made)
+    async with shop.database.statement() as tx:
+        await tx.execute(sql)
+    assert shop.world.offers.known(shop.account_id, shop.event_type_id) is not None
+    return await reserve(shop.world, request_for(shop, 9))
+
+
+@pytest.mark.parametrize(
+    ("sql", "code"),
+    [
+        ("""update event_type set rules = rules || '{"active": false}'""", Code.EVENT_TYPE_INACTIVE),
+        ("update event_type set deleted_at = the_clock()", Code.EVENT_TYPE_NOT_FOUND),
+        ("update host set schedule = jsonb_set(schedule, '{weekly}', '[]')", Code.SLOT_NOT_OFFERED),
+        ("update host set deleted_at = the_clock()", Code.SLOT_NOT_OFFERED),
+    ],
+)
+async def test_what_changed_since_it_was_read_is_read_again(database: Database, sql: str, code: Code) -> None:
+    answer = await changed_meanwhile(await open_shop(database), sql)
+    assert isinstance(answer, Refusal) and answer.code is code
+
+
+async def test_without_the_count_of_changes_what_is_known_is_believed(database: Database) -> None:
+    """The twin of the one above."""
+    sql = "update event_type set deleted_at = the_clock()"
+    shop = await open_shop(database)
+    async with database.statement() as tx:
+        await tx.execute("alter table event_type disable trigger event_types_count_their_changes")
+    try:
+        assert isinstance(await changed_meanwhile(shop, sql), Made)
+    finally:
+        async with database.statement() as tx:
+            await tx.execute("alter table event_type enable trigger event_types_count_their_changes")
+
+
+async def test_what_is_known_is_forgotten_when_the_clock_has_moved(database: Database, clock) -> None:
+    shop = await open_shop(database)
+    assert isinstance(await reserve(shop.world, request_for(shop, 8)), Made)
+    await clock.shift(shop.slot(9) - await database.single(Tx.now) - timedelta(seconds=1))
+    assert isinstance(await reserve(shop.world, request_for(shop, 9)), Made)
+    await clock.shift(timedelta(hours=1, seconds=2))
+    answer = await reserve(shop.world, request_for(shop, 10))
+    assert isinstance(answer, Refusal) and answer.code is Code.SLOT_NOT_OFFERED
+
+
+async def test_a_host_seen_to_be_over_is_no_change(database: Database) -> None:
+    """`newest_end` moves with every hold that lapses in somebody's way."""
+    shop = await open_shop(database)
+    offer = await shop.world.offers.read(shop.account_id, shop.event_type_id)
+    async with database.statement() as tx:
+        await tx.execute("update host set newest_end = the_clock()")
+    again = await shop.world.offers.read(shop.account_id, shop.event_type_id)
+    assert offer is not None and again is not None and offer.catalog == again.catalog

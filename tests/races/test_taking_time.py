@@ -19,8 +19,9 @@ SLOWLY = (
     "        -- After this point it must succeed.\n        outcome",
     "        perform pg_sleep(0.5); outcome",
 )
-RECHECK = "delete from claim where reservation_id = any(v_due) and live_until <= v_now"
-NO_RECHECK = "delete from claim where reservation_id = any(v_due)"
+RECHECK = "where reservation_id = due.id and live_until <= due.seen"
+NO_RECHECK = "where reservation_id = due.id"
+BY_CLOCK = "and live_until <= p_now"
 
 
 async def _connect(tx: Tx) -> None:
@@ -118,6 +119,33 @@ async def test_an_extension_in_flight_is_lost_without_the_second_look(
     await break_functions((RECHECK, NO_RECHECK))
     _, rival = await extended_while_a_rival_waits(database, clock)
     assert isinstance(rival, Reservation)
+
+
+async def taken_after_the_clock_stepped_back(database: Database, clock) -> tuple[Reservation, Reservation]:
+    """The end of one hold was seen on this host; the clock steps back before another one's, whose time is asked for."""
+    shop = await open_shop(database, rules={"price": None})
+    await shop.held(shop.slot(9), hold_seconds=60)
+    later = await shop.held(shop.slot(11), hold_seconds=65)
+    await clock.shift(timedelta(seconds=70))
+    await shop.held(shop.slot(9))
+    await clock.shift(timedelta(seconds=-8))
+    rival = await shop.held(shop.slot(11))
+    return await shop.read(later.id), rival
+
+
+async def test_an_end_that_was_seen_is_written_down_by_whoever_takes_the_time(
+    database: Database, clock
+) -> None:
+    lost, rival = await taken_after_the_clock_stepped_back(database, clock)
+    assert [lost.status, rival.status] == [Status.EXPIRED, Status.HELD]
+
+
+async def test_two_hold_one_time_where_ends_go_by_the_clock_alone(
+    database: Database, clock, break_functions
+) -> None:
+    await break_functions(("and live_until <= greatest(p_now, newest_end)", BY_CLOCK))
+    lost, rival = await taken_after_the_clock_stepped_back(database, clock)
+    assert [lost.status, rival.status] == [Status.HELD, Status.HELD]
 
 
 async def pay_both(shop: Shop) -> list[Reservation]:

@@ -42,12 +42,16 @@ async def advance_if_due(world: World, payment_id: str) -> tuple[Reservation, Pa
 
 async def watch(world: World, payment_id: str) -> datetime | None:
     """One look, and when to look again without being asked."""
+    if await world.database.run(pay.never_opened, payment_id):
+        return None
     _, payment = await advance(world, payment_id)
     return next_check(payment, await world.database.run(_now))
 
 
 async def close(world: World, payment_id: str) -> None:
     """Close an open checkout. `NotOpen` is never taken for "nobody paid": then the truth is fetched."""
+    if await world.database.run(pay.never_opened, payment_id):
+        return
     payment, desk = await at_desk(world, payment_id)
     if payment.mode is Mode.SALE_UNCLOSEABLE:
         return

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reserve: read, decide, claim; the reading and the claiming together with whoever else reserves just now."""
+"""Reserve: know what is offered, decide, claim; the claiming together with whoever else reserves just now."""
 
 import msgspec
 
 from holdfirst.effects.hold_calendars import Heard, ask_calendars, calendar_unreachable
 from holdfirst.effects.world import World
+from holdfirst.errors import Busy
 from holdfirst.flows import calendar_holds, keyed
 from holdfirst.flows.keyed import Replay, RequestKey
 from holdfirst.flows.payee import named_payees, payees
 from holdfirst.flows.reserve import ReserveRequest, Wanted, held, not_held, want, what_is_left
 from holdfirst.refusal import Refusal
-from holdfirst.reservation.event_type import CalendarCheck, EventType
+from holdfirst.reservation.event_type import CalendarCheck, EventType, Offer
 from holdfirst.reservation.reservation import Reservation
 from holdfirst.store import reservations
 from holdfirst.store.jobs import CHANNEL, LOOK_SECONDS_MAX
+
+READS_MAX = 5
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -26,24 +29,64 @@ class Made(msgspec.Struct, frozen=True):
 async def reserve(
     world: World, request: ReserveRequest, key: RequestKey | None = None
 ) -> Made | Replay | Refusal:
-    """Held, or why not. One statement writes, the idempotency key included: there is nothing to take back."""
-    wanted = await _wanted(world, request, key)
+    """Held, or why not. One statement writes, the idempotency key included: there is nothing to take back.
+
+    Decided on the offer as it is known; the claim says whether that still stands. A refusal is told on what was read just now.
+    """
+    offer = world.offers.known(request.account_id, request.event_type)
+    if offer is not None:
+        wanted = await _wanted(world, offer, request, key)
+        answer = None if isinstance(wanted, Refusal) else await _claimed(world, wanted, request)
+        if answer is not None:
+            return answer
+    for _ in range(READS_MAX):
+        offer = await world.offers.read(request.account_id, request.event_type)
+        wanted = await _wanted(world, offer, request, key)
+        if isinstance(wanted, Refusal):
+            # What was held once under this key may be out of the rules by now; a replay is a replay all the same.
+            before = await world.database.run(keyed.answered_before, key) if key is not None else None
+            return before or wanted
+        answer = await _claimed(world, wanted, request)
+        if answer is not None:
+            return answer
+    raise Busy("the offer changed faster than it could be read")
+
+
+async def _wanted(
+    world: World, offer: Offer | None, request: ReserveRequest, key: RequestKey | None
+) -> Wanted | Refusal:
+    wanted = want(offer, request, world.limits, key)
     if isinstance(wanted, Refusal):
-        # What was held once under this key may be out of the rules by now; a replay is a replay all the same.
-        before = await world.database.run(keyed.answered_before, key) if key is not None else None
-        return before or wanted
+        return wanted
+    payee_by_host: dict[str, str] | Refusal | None = named_payees(wanted.offer)
+    if payee_by_host is None:
+        payee_by_host = await world.database.single(payees, wanted.offer)
+    if isinstance(payee_by_host, Refusal):
+        return payee_by_host
+    wanted.item["payees"] = payee_by_host
+    return wanted
+
+
+async def _claimed(world: World, wanted: Wanted, request: ReserveRequest) -> Made | Replay | Refusal | None:
+    """None: decide again, on what stands now."""
     taken = await world.claims.ask(wanted.item)
-    if taken.outcome == "held":
-        reservation = held(wanted, taken)
-        rings = reservations.slot_announcements(reservation)
-        if reservation.hold_seconds <= LOOK_SECONDS_MAX:
-            # A worker looks by itself before any longer hold is over.
-            rings.add((CHANNEL, ""))
-        world.database.on_announce(rings)
-        made = Made(reservation, wanted.offer.event_type)
-        return await _in_calendars(world, made, wanted, request) if reservation.in_calendars else made
-    answer = not_held(taken)
-    return await world.database.single(what_is_left, request, wanted.offer) if answer is None else answer
+    match taken.outcome:
+        case "look_again":
+            return None
+        case "held":
+            reservation = held(wanted, taken)
+            rings = reservations.slot_announcements(reservation)
+            if reservation.hold_seconds <= LOOK_SECONDS_MAX:
+                # A worker looks by itself before any longer hold is over.
+                rings.add((CHANNEL, ""))
+            world.database.on_announce(rings)
+            made = Made(reservation, wanted.offer.event_type)
+            return await _in_calendars(world, made, wanted, request) if reservation.in_calendars else made
+        case _:
+            answer = not_held(taken)
+            if answer is None:
+                return await world.database.single(what_is_left, request, wanted.offer)
+            return answer
 
 
 async def _in_calendars(world: World, made: Made, wanted: Wanted, request: ReserveRequest) -> Made | Refusal:
@@ -63,17 +106,3 @@ async def _in_calendars(world: World, made: Made, wanted: Wanted, request: Reser
     if heard is Heard.CONFLICT:
         return await world.database.single(what_is_left, request, wanted.offer)
     return calendar_unreachable()
-
-
-async def _wanted(world: World, request: ReserveRequest, key: RequestKey | None) -> Wanted | Refusal:
-    offer = await world.offers.ask((request.account_id, request.event_type))
-    wanted = want(offer, request, world.limits, key)
-    if isinstance(wanted, Refusal):
-        return wanted
-    payee_by_host: dict[str, str] | Refusal | None = named_payees(wanted.offer)
-    if payee_by_host is None:
-        payee_by_host = await world.database.single(payees, wanted.offer)
-    if isinstance(payee_by_host, Refusal):
-        return payee_by_host
-    wanted.item["payees"] = payee_by_host
-    return wanted

@@ -10,10 +10,10 @@ import msgspec
 import structlog
 
 from holdfirst.calendar.provider import CalendarProvider
+from holdfirst.effects.offers import Offers
 from holdfirst.key_ring import KeyRing
 from holdfirst.payment.payment import Payment
 from holdfirst.payment.provider import Credentials, PaymentProvider, Unknown
-from holdfirst.reservation.event_type import Offer
 from holdfirst.settings import Limits
 from holdfirst.store.database import Database
 from holdfirst.store.payments import PaymentAccount
@@ -38,7 +38,7 @@ class World(msgspec.Struct, frozen=True):
 
     database: Database
     claims: Together[dict[str, Any], Taken]
-    offers: Together[tuple[str, str], Offer | None]
+    offers: Offers
     providers: Mapping[str, PaymentProvider]
     key_ring: KeyRing
     limits: Limits

@@ -14,8 +14,8 @@ from holdfirst.key_ring import KeyRing
 from holdfirst.payment.payment import Mode
 from holdfirst.refusal import Code, Refusal, invalid
 from holdfirst.reservation.text import SLUG, origin_fault
-from holdfirst.store import catalog
-from holdfirst.store.catalog import Account, ApiKey
+from holdfirst.store import accounts
+from holdfirst.store.accounts import Account, ApiKey
 from holdfirst.store.database import Tx
 
 KINDS: Mapping[str, str] = {"secret": "sk", "publishable": "pk"}
@@ -29,7 +29,7 @@ async def create_account(tx: Tx, key_ring: KeyRing, slug: str, mode: str) -> Acc
     if mode not in ("test", "live"):
         return invalid("mode", "must be test or live")
     account = Account(ids.make("acc"), slug, mode, await tx.now())
-    if not await catalog.insert_account(tx, account):
+    if not await accounts.insert_account(tx, account):
         return Refusal(Code.SLUG_TAKEN, "Another account has this slug.")
     if mode == "test":
         await create_payment_account(
@@ -47,23 +47,23 @@ async def create_account(tx: Tx, key_ring: KeyRing, slug: str, mode: str) -> Acc
 
 async def found(tx: Tx, key_ring: KeyRing) -> None:
     """The two accounts that every database has; safe to run at every start, by several at once."""
-    await catalog.lock_accounts(tx)
+    await accounts.lock_accounts(tx)
     for mode in ("test", "live"):
-        if await catalog.account_by_slug(tx, mode) is None:
+        if await accounts.account_by_slug(tx, mode) is None:
             await create_account(tx, key_ring, mode, mode)
 
 
 async def list_accounts(tx: Tx) -> list[Account]:
     """Oldest first."""
-    return await catalog.accounts(tx)
+    return await accounts.accounts(tx)
 
 
 async def list_keys(tx: Tx, account_slug: str) -> list[ApiKey] | Refusal:
     """Oldest first, revoked ones too; never a key's text, which nobody has any more."""
-    account = await catalog.account_by_slug(tx, account_slug)
+    account = await accounts.account_by_slug(tx, account_slug)
     if account is None:
         return invalid("account", "is not the slug of an account")
-    return await catalog.keys(tx, account.id)
+    return await accounts.keys(tx, account.id)
 
 
 def make_key(kind: str, mode: str) -> tuple[str, bytes]:
@@ -86,7 +86,7 @@ async def create_key(
     for origin in origins:
         if (fault := origin_fault(origin)) is not None:
             return invalid("origin", fault)
-    account = await catalog.account_by_slug(tx, account_slug)
+    account = await accounts.account_by_slug(tx, account_slug)
     if account is None:
         return invalid("account", "is not the slug of an account")
     text, digest = make_key(kind, account.mode)
@@ -99,13 +99,13 @@ async def create_key(
         created_at=await tx.now(),
         revoked_at=None,
     )
-    await catalog.insert_key(tx, key, digest)
+    await accounts.insert_key(tx, key, digest)
     return text, key
 
 
 async def revoke_key(tx: Tx, key_id: str) -> bool:
     """False: no such key, or revoked before. Every server process knows within a second."""
-    return await catalog.revoke_key(tx, key_id)
+    return await accounts.revoke_key(tx, key_id)
 
 
 def sealer(key_ring: KeyRing) -> Seal:

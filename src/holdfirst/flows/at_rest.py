@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 
 from holdfirst.key_ring import KeyRing
-from holdfirst.store import catalog, payments
+from holdfirst.store import accounts, payments
 from holdfirst.store.database import Tx
 
 
@@ -13,10 +13,10 @@ async def known_ring(tx: Tx, fingerprints: Sequence[str]) -> bool:
 
     A new ring's newest key is noted.
     """
-    known, ring = await catalog.ring_fingerprints(tx), set(fingerprints)
+    known, ring = await accounts.ring_fingerprints(tx), set(fingerprints)
     if (known and not known & ring) or not await payments.sealing_fingerprints(tx) <= ring:
         return False
-    await catalog.add_ring_fingerprint(tx, fingerprints[0])
+    await accounts.add_ring_fingerprint(tx, fingerprints[0])
     return True
 
 

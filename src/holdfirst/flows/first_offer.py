@@ -18,7 +18,7 @@ from holdfirst.interval import from_ms
 from holdfirst.payment.money import DECIMALS, Money
 from holdfirst.refusal import Code, Refusal, invalid
 from holdfirst.reservation.event_type import RefundStep
-from holdfirst.store import catalog
+from holdfirst.store import accounts, catalog
 from holdfirst.store.database import Tx
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ def _made(answer: T | Refusal) -> T:
 
 async def _consultation(tx: Tx, *, name: str, zone: str, price: Money) -> str | Refusal:
     """Its slug; only on an account that has no event type yet."""
-    account = await catalog.account_by_slug(tx, "test")
+    account = await accounts.account_by_slug(tx, "test")
     assert account is not None
     if await catalog.event_types(tx, account.id, limit=1):
         return Refusal(Code.STILL_IN_USE, "this database has event types already; init is for an empty one")

@@ -271,10 +271,15 @@ async def _unpin(tx: Tx, met: Locked, truth: Truth) -> tuple[Reservation, Paymen
     reservation = lifecycle.unpin(met.reservation, met.now)
     payment = replace(met.payment, disposition=Disposition.VOID)
     await reservations.save(tx, reservation)
-    await became_free(tx, reservation, [], met.now)
+    await became_free(tx, reservation, _others(met), met.now)
     if truth.phase is Phase.AUTHORIZED:
         await jobs.enqueue(tx, payment.account_id, "void", payment.id, due=met.now, lane=payment.id)
     return reservation, payment
+
+
+def _others(met: Locked) -> list[Payment]:
+    """The other attempts: one of them may still be open when this one has come to nothing."""
+    return [one for one in met.attempts if one.id != met.payment.id]
 
 
 async def _give_back(tx: Tx, met: Locked, truth: Truth) -> tuple[Reservation, Payment]:
@@ -285,7 +290,7 @@ async def _give_back(tx: Tx, met: Locked, truth: Truth) -> tuple[Reservation, Pa
         # Captured, and not what was agreed: it pays for nothing.
         reservation = lifecycle.unpin(met.reservation, now)
         await reservations.save(tx, reservation)
-        await became_free(tx, reservation, [], now)
+        await became_free(tx, reservation, _others(met), now)
     else:
         reservation = await write_down_expiry(tx, met.reservation, met.attempts, now)
     too_late = status_at(reservation, now) in (Status.EXPIRED, Status.RELEASED, Status.CANCELLED)
@@ -350,6 +355,13 @@ def _alarm(reservation: Reservation, payment: Payment, now: datetime) -> Payment
     if stuck and payment.needs_human_code is None:
         return replace(payment, needs_human_code="capture_unanswered", needs_human_since=now)
     return payment
+
+
+async def never_opened(tx: Tx, payment_id: str) -> bool:
+    """Whether its provider refused to open a checkout for it."""
+    payment = await payments.load(tx, payment_id)
+    assert payment is not None, payment_id
+    return payment.never_opened
 
 
 async def note_unanswered(tx: Tx, payment_id: str) -> None:

@@ -201,6 +201,8 @@ def _item(request: ReserveRequest, wanted: Reservation, offer: Offer, hosts: lis
         "locks": locks,
         "id": wanted.id,
         "account_id": wanted.account_id,
+        "catalog": offer.catalog,
+        "decided_at": offer.now,
         "livemode": wanted.livemode,
         "event_type_id": wanted.event_type_id,
         "hosts": [host.id for host in hosts],

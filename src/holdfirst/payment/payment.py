@@ -99,6 +99,11 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
         return self.status in CAN_BRING_MONEY
 
     @property
+    def never_opened(self) -> bool:
+        """Its provider refused to open a checkout: there is nothing to ask about, and nothing to close."""
+        return self.provider_ref is None and self.status is PaymentStatus.FAILED
+
+    @property
     def answered(self) -> bool:
         """Whether the provider has answered since it was last asked for somebody's sake."""
         return self.asked_at is None or (self.answered_at is not None and self.answered_at >= self.asked_at)

@@ -193,11 +193,15 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """An event type with its hosts, in the order the event type names them, as read at `now`."""
+    """An event type with its hosts, in the order the event type names them, as read at `now`.
+
+    `catalog`: the account's version at that moment; it changes with any host or event type.
+    """
 
     event_type: EventType
     hosts: Sequence[Host]
     livemode: bool
+    catalog: int
     now: datetime
 
     @property

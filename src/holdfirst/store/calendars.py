@@ -169,11 +169,11 @@ async def mark_host(tx: Tx, host_id: str) -> None:
     """Whether this host has calendars; read with each offer, so that a host without any pays for nothing."""
     await tx.execute(
         """
-        update host set connected = exists (
+        update host set connected = not connected where id = $1 and connected <> exists (
             select from calendar join calendar_connection on calendar_connection.id = connection_id
             where calendar.host_id = $1 and calendar.deleted_at is null and (blocking or destination)
               and status <> 'pending'
-        ) where id = $1
+        )
         """,
         host_id,
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is set up: accounts, keys, hosts, event types, and time blocked from outside."""
+"""What is offered: hosts, event types, and time blocked from outside."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,106 +10,6 @@ import msgspec
 from holdfirst.availability.schedule import Schedule
 from holdfirst.reservation.event_type import EventType, EventTypeRules, Host, Offer
 from holdfirst.store.database import Tx
-
-
-class Account(msgspec.Struct, frozen=True):
-    id: str
-    slug: str
-    mode: str
-    created_at: datetime
-
-
-class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key as it is known here: its digest, never itself."""
-
-    id: str
-    account_id: str
-    kind: str
-    livemode: bool
-    origins: Sequence[str]
-    created_at: datetime
-    revoked_at: datetime | None
-
-
-# Accounts and keys
-
-
-async def insert_account(tx: Tx, account: Account) -> bool:
-    """False: the slug is taken."""
-    tag = await tx.execute(
-        "insert into account (id, slug, mode, created_at) values ($1, $2, $3, $4) on conflict (slug) do nothing",
-        account.id,
-        account.slug,
-        account.mode,
-        account.created_at,
-    )
-    return tag != "INSERT 0 0"
-
-
-async def accounts(tx: Tx) -> list[Account]:
-    return [Account(**row) for row in await tx.rows("select * from account order by created_at, slug")]
-
-
-async def account_by_slug(tx: Tx, slug: str) -> Account | None:
-    row = await tx.row("select * from account where slug = $1", slug)
-    return Account(**row) if row else None
-
-
-async def account_by_id(tx: Tx, account_id: str) -> Account | None:
-    row = await tx.row("select * from account where id = $1", account_id)
-    return Account(**row) if row else None
-
-
-async def lock_accounts(tx: Tx) -> None:
-    """One at a time makes sure of the accounts that every database has."""
-    await tx.execute("select lock_names(array['accounts'])")
-
-
-_KEY = """
-select api_key.id, account_id, kind, mode = 'live' as livemode, origins, api_key.created_at, revoked_at
-from api_key join account on account.id = account_id
-"""
-
-
-async def key_by_digest(tx: Tx, digest: bytes) -> ApiKey | None:
-    row = await tx.row(_KEY + " where digest = $1 and revoked_at is null", digest)
-    return ApiKey(**row) if row else None
-
-
-async def keys(tx: Tx, account_id: str) -> list[ApiKey]:
-    rows = await tx.rows(_KEY + " where account_id = $1 order by api_key.created_at", account_id)
-    return [ApiKey(**row) for row in rows]
-
-
-async def insert_key(tx: Tx, key: ApiKey, digest: bytes) -> None:
-    await tx.execute(
-        "insert into api_key (id, account_id, kind, digest, origins, created_at) values ($1, $2, $3, $4, $5, $6)",
-        key.id,
-        key.account_id,
-        key.kind,
-        digest,
-        list(key.origins),
-        key.created_at,
-    )
-
-
-async def revoke_key(tx: Tx, key_id: str) -> bool:
-    tag = await tx.execute(
-        "update api_key set revoked_at = the_clock() where id = $1 and revoked_at is null", key_id
-    )
-    return tag != "UPDATE 0"
-
-
-async def ring_fingerprints(tx: Tx) -> set[str]:
-    return {row["fingerprint"] for row in await tx.rows("select fingerprint from key_ring")}
-
-
-async def add_ring_fingerprint(tx: Tx, fingerprint: str) -> None:
-    await tx.execute(
-        "insert into key_ring (fingerprint, created_at) values ($1, the_clock()) on conflict do nothing",
-        fingerprint,
-    )
-
 
 # Hosts
 
@@ -358,7 +258,7 @@ async def load_offers(tx: Tx, asked: Sequence[tuple[str, str]]) -> list[Offer | 
     rows = await tx.rows(
         r"""
         select asked.number, type.account_id as type_account_id, type.id as type_id, type.slug as type_slug, rules, type.created_at as type_created_at,
-            account.mode = 'live' as livemode, the_clock() as now,
+            account.mode = 'live' as livemode, account.catalog_version as catalog, the_clock() as now,
             host.id, host.account_id, host.slug, host.name, host.email, host.time_zone, host.schedule, host.connected,
             host.payment_account_id, host.external_id, host.metadata, host.created_at
         from unnest($1::text[], $2::text[]) with ordinality as asked(account_id, name, number)
@@ -369,7 +269,7 @@ async def load_offers(tx: Tx, asked: Sequence[tuple[str, str]]) -> list[Offer | 
                 where one.account_id = asked.account_id and one.slug = asked.name and one.deleted_at is null
             ) end and event_type.account_id = asked.account_id and event_type.deleted_at is null
         ) type
-        cross join lateral (select mode from account where account.id = asked.account_id) account
+        cross join lateral (select * from account where account.id = asked.account_id) account
         left join lateral jsonb_array_elements_text(rules -> 'hosts') with ordinality as named(host_id, position) on true
         left join lateral (
             select * from host
@@ -395,7 +295,8 @@ def _offer(rows: list[asyncpg.Record]) -> Offer:
         rules=msgspec.json.decode(first["rules"], type=EventTypeRules),
         created_at=first["type_created_at"],
     )
-    return Offer(event_type, [_host(row) for row in rows if row["id"]], first["livemode"], first["now"])
+    hosts = [_host(row) for row in rows if row["id"]]
+    return Offer(event_type, hosts, first["livemode"], first["catalog"], first["now"])
 
 
 def _event_type(row: asyncpg.Record) -> EventType:

@@ -15,6 +15,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import asyncpg
 
 from holdfirst.errors import Busy, DatabaseUnavailable
+from holdfirst.store.primary import connect_primary
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,7 +27,13 @@ SESSION = {
     "application_name": "holdfirst",
     "timezone": "UTC",
     "lock_timeout": str(LOCK_TIMEOUT_MS),
-    "idle_in_transaction_session_timeout": "60000",
+    # Our transactions wait for nobody. One that is silent for so long has lost its process or its network, and its
+    # locks keep others waiting.
+    "idle_in_transaction_session_timeout": "10000",
+    # A host that vanished without a word does not keep its connections for hours.
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
     # Our statements are short and prepared: compiling one costs more than running it.
     "jit": "off",
     # No statement of ours has a better plan for particular values; planning one costs more than running it.
@@ -111,14 +118,11 @@ class Database:
         with _translated():
             self._pool = await asyncpg.create_pool(
                 self.url,
+                connect=connect_primary,
                 min_size=0,
                 max_size=self._connections_max,
                 connection_class=_Connection,
                 server_settings=SESSION,
-                target_session_attrs=asyncpg.connect_utils.SessionAttribute.primary,
-                # A COMMIT is never cancelled by a timer of ours: its outcome would be unknown.
-                command_timeout=None,
-                timeout=5,
             )
             async with self._pool.acquire():
                 pass
@@ -134,12 +138,10 @@ class Database:
     async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
         """A connection of one's own, outside the pool (for LISTEN and for migrations)."""
         with _translated():
-            return await asyncpg.connect(
-                self.url,
-                server_settings=SESSION,
-                target_session_attrs=asyncpg.connect_utils.SessionAttribute.primary,
-                timeout=5,
+            connection: asyncpg.Connection[asyncpg.Record] = await connect_primary(
+                self.url, server_settings=SESSION
             )
+            return connection
 
     async def run(
         self, flow: Callable[Concatenate[Tx, P], Awaitable[T]], *arguments: P.args, **named: P.kwargs

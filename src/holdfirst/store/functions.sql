@@ -14,34 +14,35 @@ begin
     from (select distinct hashtextextended(name, 0) as lock from unnest(p_names) name order by 1) sorted;
 end $$;
 
--- Write down what the clock has ended, where it stands in the way of these intervals.
+-- Write down what the clock has ended by `p_now`, where it stands in the way of these intervals. A host on which a later
+-- end was seen goes by that one: the clock may have stepped back since.
 create or replace function expire_in_the_way(
-    p_hosts text[], p_from timestamptz[], p_to timestamptz[]
+    p_hosts text[], p_from timestamptz[], p_to timestamptz[], p_now timestamptz
 ) returns void language plpgsql as $$
 declare
-    v_now timestamptz := the_clock();
     v_due text[];
-    v_id text;
+    v_seen timestamptz[];
 begin
-    for i in 1 .. cardinality(p_hosts) loop
-        -- One host at a time: with a list of them the planner drops the index.
-        for v_id in
-            select reservation_id from claim
-            where host_id = p_hosts[i] and ends_at > p_from[i] and ends_at < p_to[i] + interval '9 days'
-              and starts_at < p_to[i] and live_until <= v_now
-        loop
-            v_due := v_due || v_id;
-        end loop;
-    end loop;
+    -- Each host asked for by equality: with a list of them the planner drops the index.
+    select array_agg(reservation_id), array_agg(seen) into v_due, v_seen
+    from unnest(p_hosts, p_from, p_to) looked_at(host, starts, ends) cross join lateral (
+        select reservation_id, greatest(p_now, newest_end) as seen
+        from host join claim on host_id = host.id
+        where host.id = looked_at.host and ends_at > looked_at.starts
+          and ends_at < looked_at.ends + interval '9 days' and starts_at < looked_at.ends
+          and live_until <= greatest(p_now, newest_end)
+    ) over;
     if v_due is null then
         return;
     end if;
     perform from reservation where id = any(v_due) order by id for update;
-    -- A new statement, a new snapshot: whoever held a row before us may have moved its deadline.
-    v_now := the_clock();
-    with over as (
-        delete from claim where reservation_id = any(v_due) and live_until <= v_now
-        returning reservation_id, host_id, live_until
+    -- A new statement, a new snapshot: whoever held a row before us may have moved its deadline. The instant stays the
+    -- same: what ends after it is in the way, and `find_time` sees it so.
+    with due as (
+        select id, max(seen) as seen from unnest(v_due, v_seen) one(id, seen) group by 1
+    ), over as (
+        delete from claim using due where reservation_id = due.id and live_until <= due.seen
+        returning reservation_id, host_id, live_until, due.seen
     ), ended as (
         update reservation
         set status = case status when 'held' then 'expired' else 'released' end,
@@ -51,16 +52,34 @@ begin
         from (select reservation_id, max(live_until) as at from over group by 1) lapsed
         where id = lapsed.reservation_id
     )
-    update host set newest_end = greatest(newest_end, v_now) where id in (select host_id from over);
+    update host set newest_end = greatest(newest_end, later.seen)
+    from (select host_id, max(seen) as seen from over group by 1) later where id = later.host_id;
 end $$;
 
--- Find time on one of the hosts, or on all of them; the caller holds their locks and has expired what was due.
+-- What stands on one host in the way of [p_from, p_to), and who sits there already; the caller holds its lock.
+create or replace function look_at(
+    p_host text, p_from timestamptz, p_to timestamptz, p_sitting text, p_reservation text, p_now timestamptz
+) returns table (taken boolean, seated int4multirange, newest_end timestamptz) language sql stable as $$
+    select coalesce(live.overlaps, false) or exists (
+        select from busy where host_id = p_host and ends_at > p_from and starts_at < p_to
+    ), live.seated, host.newest_end
+    from host cross join lateral (
+        select bool_or(sitting <> p_sitting and starts_at < p_to) as overlaps,
+            range_agg(claim.places) filter (where sitting = p_sitting) as seated
+        from claim
+        where host_id = p_host and ends_at > p_from and ends_at < p_to + interval '9 days'
+          and live_until > greatest(p_now, newest_end) and reservation_id <> p_reservation
+    ) live
+    where id = p_host
+$$;
+
+-- Find time on one of the hosts, or on all of them; the caller holds their locks and has expired what was due by `p_now`.
 -- Answers the hosts and the places on each, or null and why not: 'taken' or 'day_full'.
 -- The seats of a sitting are numbered places; where nothing is shared, the one place is number 1.
 create or replace function find_time(
     p_reservation text, p_event_type text, p_hosts text[], p_all boolean,
     p_start timestamptz, p_from timestamptz, p_to timestamptz, p_seats integer, p_seats_max integer,
-    p_day_max integer, p_day_from timestamptz[], p_day_to timestamptz[],
+    p_day_max integer, p_day_from timestamptz[], p_day_to timestamptz[], p_now timestamptz,
     out hosts text[], out places int4multirange[], out refused text
 ) language plpgsql as $$
 declare
@@ -71,25 +90,15 @@ declare
 begin
     for i in 1 .. cardinality(p_hosts) loop
         v_host := p_hosts[i];
-        select live.overlaps, live.seated, exists (
-            select from busy where host_id = v_host and ends_at > p_from and starts_at < p_to
-        ) as busy into v_look
-        from host cross join lateral (
-            select bool_or(sitting <> v_sitting and starts_at < p_to) as overlaps,
-                range_agg(claim.places) filter (where sitting = v_sitting) as seated
-            from claim
-            where host_id = v_host and ends_at > p_from and ends_at < p_to + interval '9 days'
-              and live_until > greatest(the_clock(), newest_end) and reservation_id <> p_reservation
-        ) live
-        where id = v_host;
-        if v_look.busy or v_look.overlaps
+        select * into v_look from look_at(v_host, p_from, p_to, v_sitting, p_reservation, p_now);
+        if v_look.taken
            or (v_look.seated is not null and p_seats > p_seats_max - seats_of(v_look.seated)) then
             v_refused := 'taken';
         elsif p_day_max is not null and p_day_max <= (
             select count(distinct start) from claim
             where host_id = v_host and ends_at > p_day_from[i] and ends_at < p_day_to[i] + interval '9 days'
               and start >= p_day_from[i] and start < p_day_to[i] and event_type_id = p_event_type
-              and start <> p_start and live_until > the_clock() and reservation_id <> p_reservation
+              and start <> p_start and live_until > p_now and reservation_id <> p_reservation
         ) then
             v_refused := coalesce(v_refused, 'day_full');
         else
@@ -124,13 +133,14 @@ create or replace function take_time(
     p_live_until timestamptz, p_firm boolean
 ) returns boolean language plpgsql as $$
 declare
+    v_now timestamptz := the_clock();
     v_found record;
 begin
     perform expire_in_the_way(
-        p_hosts, array_fill(p_from, array[cardinality(p_hosts)]), array_fill(p_to, array[cardinality(p_hosts)])
+        p_hosts, array_fill(p_from, array[cardinality(p_hosts)]), array_fill(p_to, array[cardinality(p_hosts)]), v_now
     );
     select * into v_found from find_time(
-        p_reservation, p_event_type, p_hosts, true, p_start, p_from, p_to, p_seats, p_seats_max, null, null, null
+        p_reservation, p_event_type, p_hosts, true, p_start, p_from, p_to, p_seats, p_seats_max, null, null, null, v_now
     );
     if v_found.hosts is null then
         return false;
@@ -226,11 +236,57 @@ begin
         dead_at = null, attempts = case when job.dead_at is null then job.attempts else 0 end;
 end $$;
 
+-- Write what was held: claims, reservations, and the jobs that look at their deadlines. Lists side by side, one entry for each
+-- reservation; its hosts and their places as array literals, because arrays of arrays have one length for all.
+create or replace function write_held(
+    p_items jsonb, p_ids text[], p_hosts text[], p_places text[], p_created timestamptz[], p_until timestamptz[]
+) returns void language plpgsql as $$
+begin
+    with held as materialized (
+        select wanted.*, one.hosts::text[], one.places::int4multirange[], one.created, one.until
+        from unnest(p_ids, p_hosts, p_places, p_created, p_until) one(id, hosts, places, created, until)
+        join jsonb_to_recordset(p_items) as wanted (
+            id text, account_id text, livemode boolean, event_type_id text, start timestamptz, "end" timestamptz,
+            starts_at timestamptz, ends_at timestamptz, buffer_before_minutes integer, buffer_after_minutes integer,
+            seats integer, seats_max integer, hold_seconds integer, price_minor bigint, currency text, payees jsonb,
+            customer jsonb, guests jsonb, answers jsonb, metadata jsonb, holder_address text, holder_email text,
+            connected text[], verdict text, attend_seconds integer
+        ) using (id)
+    ), claimed as (
+        insert into claim (
+            account_id, host_id, reservation_id, event_type_id, start, starts_at, ends_at, sitting, seats_max,
+            places, live_until
+        )
+        select account_id, host, id, event_type_id, start, starts_at, ends_at,
+            sitting_of(event_type_id, start, seats_max, id), seats_max, place, until
+        from held cross join unnest(held.hosts, held.places) one(host, place)
+    ), reserved as (
+        insert into reservation (
+            id, account_id, livemode, event_type_id, status, start, "end", buffer_before_minutes,
+            buffer_after_minutes, hosts, seats, held_until, hold_seconds, created_at, price_minor, currency,
+            payment_account_id, customer, guests, answers, metadata, holder_address, holder_email,
+            in_calendars, calendar_verdict
+        )
+        select id, account_id, livemode, event_type_id, 'held', start, "end", buffer_before_minutes,
+            buffer_after_minutes, hosts, seats, until, hold_seconds, created, price_minor, currency,
+            payees ->> hosts[1], customer, guests, answers, metadata,
+            decode(holder_address, 'hex'), decode(holder_email, 'hex'),
+            coalesce(connected && hosts, false), case when connected && hosts then verdict end
+        from held
+    )
+    insert into job (key, account_id, kind, subject, due_at, created_at)
+    select 'deadline:' || id, account_id, 'deadline', id, until, created from held
+    union all
+    select 'calendars:' || id, account_id, 'calendars', id, created + make_interval(secs => attend_seconds), created
+    from held where connected && hosts;
+end $$;
+
 -- Reserve: many reservations a call, one round trip, each item an outcome of its own:
--- 'held', 'taken', 'day_full', 'too_many_holds', or what its idempotency key says.
+-- 'held', 'taken', 'day_full', 'too_many_holds', 'look_again', or what its idempotency key says. 'look_again': what it was
+-- decided on (`catalog`, of its account, at `decided_at`) is not what stands now.
 -- The locks of the whole call, and the intervals that it looks at, come as flat lists beside the items; no two items
--- of one call have the same idempotency key. Claims are made one by one, so that each item sees those before it; what
--- nobody has to see meanwhile is written for all of them at once.
+-- of one call have the same idempotency key. What each host looks like is asked for all items at once, and what they hold
+-- is written at once: at the end, or before an item that looks at a host which an earlier one has claimed.
 create or replace function reserve(
     p_locks text[], p_hosts text[], p_from timestamptz[], p_to timestamptz[], p_items jsonb
 ) returns table (
@@ -238,21 +294,28 @@ create or replace function reserve(
 ) language plpgsql as $$
 #variable_conflict use_column
 declare
+    v_now timestamptz;
     v record;
     v_key record;
-    v_found record;
+    v_seen boolean;
+    v_hosts text[];
+    v_places int4multirange[];
+    v_refused_as text;
     v_fresh text[];
     v_refused text[];
-    v_held text[];
     v_addresses text[];
     v_emails text[];
-    v_held_hosts text[];
-    v_created timestamptz[];
-    v_until timestamptz[];
-    v_connected boolean := false;
+    v_claimed text[] := '{}';
+    v_ids text[] := '{}';
+    v_id_hosts text[] := '{}';
+    v_id_places text[] := '{}';
+    v_created timestamptz[] := '{}';
+    v_until timestamptz[] := '{}';
 begin
     perform lock_names(p_locks);
-    perform expire_in_the_way(p_hosts, p_from, p_to);
+    -- One instant for what is over and for what is free: what ends between the two would be sold and not written down.
+    v_now := the_clock();
+    perform expire_in_the_way(p_hosts, p_from, p_to, v_now);
 
     -- Fresh nearly always, and then this is all: the answer is written with the reservation.
     with fresh as (
@@ -267,18 +330,24 @@ begin
     ) select array_agg(id) into v_fresh from fresh;
 
     for v in
-        select wanted.*, greatest(the_clock(), (
-            select max((select newest_end from host where id = one)) from unnest(wanted.hosts) one
-        )) as now
-        from jsonb_to_recordset(p_items) as wanted (
-            id text, account_id text, event_type_id text, hosts text[], all_hosts boolean, start timestamptz,
+        select wanted.*, mine.sitting, greatest(the_clock(), seen.newest_end) as now, seen.nobody_there,
+            (select catalog_version from account where account.id = wanted.account_id) as catalog_now
+        from rows from (jsonb_to_recordset(p_items) as (
+            id text, account_id text, catalog bigint, decided_at timestamptz, event_type_id text, hosts text[],
+            all_hosts boolean, start timestamptz,
             starts_at timestamptz, ends_at timestamptz, seats integer, seats_max integer, day_max integer,
             day_from timestamptz[], day_to timestamptz[], hold_seconds integer, holder_address text,
-            holder_email text, address_max integer, email_max integer, scope text, key text, fingerprint text,
-            connected text[]
-        )
+            holder_email text, address_max integer, email_max integer, scope text, key text, fingerprint text
+        )) with ordinality as wanted
+        cross join lateral (select sitting_of(event_type_id, start, seats_max, wanted.id) as sitting) mine
+        cross join lateral (
+            select bool_and(not taken and seated is null) as nobody_there, max(newest_end) as newest_end
+            from unnest(wanted.hosts) one
+            cross join lateral look_at(one, starts_at, ends_at, mine.sitting, wanted.id, v_now)
+        ) seen
+        order by wanted.ordinality
     loop
-        item := coalesce(item + 1, 0);
+        item := v.ordinality - 1;
         outcome := null; hosts := null; created_at := null; held_until := null; result := null;
 
         if v.key is not null and v.id <> all(coalesce(v_fresh, '{}')) then
@@ -293,12 +362,33 @@ begin
             where scope = v.scope and key = v.key;
         end if;
 
-        select * into v_found from find_time(
-            v.id, v.event_type_id, v.hosts, v.all_hosts, v.start, v.starts_at, v.ends_at, v.seats, v.seats_max,
-            v.day_max, v.day_from, v.day_to
-        );
-        if v_found.hosts is null then
-            outcome := v_found.refused;
+        v_seen := v.hosts && v_claimed;
+        if v_seen and v_ids <> '{}' then
+            -- An earlier item of this call has claimed one of its hosts: it is to see that.
+            perform write_held(p_items, v_ids, v_id_hosts, v_id_places, v_created, v_until);
+            v_ids := '{}'; v_id_hosts := '{}'; v_id_places := '{}'; v_created := '{}'; v_until := '{}';
+            v_addresses := null; v_emails := null;
+        end if;
+        if v.catalog is distinct from v.catalog_now
+           or v.decided_at not between v.now - interval '2 seconds' and v.now + interval '2 seconds' then
+            outcome := 'look_again';
+            v_refused := v_refused || v.id;
+            return next;
+            continue;
+        end if;
+        if v.nobody_there and (v.all_hosts or cardinality(v.hosts) = 1) and v.day_max is null and not v_seen then
+            -- Nothing to weigh: what find_time would say, at a fraction of its price.
+            v_hosts := v.hosts;
+            v_places := array_fill(int4multirange(int4range(1, v.seats + 1)), array[cardinality(v.hosts)]);
+            v_refused_as := null;
+        else
+            select * into v_hosts, v_places, v_refused_as from find_time(
+                v.id, v.event_type_id, v.hosts, v.all_hosts, v.start, v.starts_at, v.ends_at, v.seats, v.seats_max,
+                v.day_max, v.day_from, v.day_to, v_now
+            );
+        end if;
+        if v_hosts is null then
+            outcome := v_refused_as;
         elsif v.holder_address is not null and too_many_holds(
             v.account_id, v.holder_address, v.holder_email, v.address_max, v.email_max, v.now, v_addresses, v_emails
         ) then
@@ -312,62 +402,24 @@ begin
 
         -- After this point it must succeed.
         outcome := 'held';
-        hosts := v_found.hosts;
+        hosts := v_hosts;
         created_at := v.now;
         held_until := v.now + make_interval(secs => v.hold_seconds);
-        insert into claim (
-            account_id, host_id, reservation_id, event_type_id, start, starts_at, ends_at, sitting, seats_max,
-            places, live_until
-        )
-        select v.account_id, host, v.id, v.event_type_id, v.start, v.starts_at, v.ends_at,
-            sitting_of(v.event_type_id, v.start, v.seats_max, v.id), v.seats_max, place, held_until
-        from unnest(v_found.hosts, v_found.places) found(host, place);
-        v_held := v_held || v.id;
-        v_connected := v_connected or coalesce(v.connected && hosts, false);
-        v_held_hosts := v_held_hosts || hosts::text;
+        v_claimed := v_claimed || hosts;
+        v_ids := v_ids || v.id;
+        v_id_hosts := v_id_hosts || hosts::text;
+        v_id_places := v_id_places || v_places::text;
+        v_created := v_created || created_at;
+        v_until := v_until || held_until;
         if v.holder_address is not null then
             v_addresses := v_addresses || v.holder_address;
             v_emails := v_emails || v.holder_email;
         end if;
-        v_created := v_created || created_at;
-        v_until := v_until || held_until;
         return next;
     end loop;
 
-    if v_held is not null then
-        insert into reservation (
-            id, account_id, livemode, event_type_id, status, start, "end", buffer_before_minutes,
-            buffer_after_minutes, hosts, seats, held_until, hold_seconds, created_at, price_minor, currency,
-            payment_account_id, customer, guests, answers, metadata, holder_address, holder_email,
-            in_calendars, calendar_verdict
-        )
-        select id, account_id, livemode, event_type_id, 'held', start, "end", buffer_before_minutes,
-            buffer_after_minutes, held.hosts::text[], seats, held.until, hold_seconds, held.created, price_minor,
-            currency, payees ->> (held.hosts::text[])[1], customer, guests, answers, metadata,
-            decode(holder_address, 'hex'), decode(holder_email, 'hex'),
-            coalesce(connected && held.hosts::text[], false),
-            case when connected && held.hosts::text[] then verdict end
-        from unnest(v_held, v_held_hosts, v_created, v_until) held(id, hosts, created, until)
-        join jsonb_to_recordset(p_items) as wanted (
-            id text, account_id text, livemode boolean, event_type_id text, start timestamptz, "end" timestamptz,
-            buffer_before_minutes integer, buffer_after_minutes integer, seats integer, hold_seconds integer,
-            price_minor bigint, currency text, payees jsonb, customer jsonb, guests jsonb, answers jsonb,
-            metadata jsonb, holder_address text, holder_email text, connected text[], verdict text
-        ) using (id);
-        insert into job (key, account_id, kind, subject, due_at, created_at)
-        select 'deadline:' || id, account_id, 'deadline', id, until, created
-        from unnest(v_held, v_created, v_until) held(id, created, until)
-        join jsonb_to_recordset(p_items) as wanted (id text, account_id text) using (id);
-        if v_connected then
-            insert into job (key, account_id, kind, subject, due_at, created_at)
-            select 'calendars:' || id, account_id, 'calendars', id,
-                created + make_interval(secs => attend_seconds), created
-            from unnest(v_held, v_held_hosts, v_created) held(id, hosts, created)
-            join jsonb_to_recordset(p_items) as wanted (
-                id text, account_id text, connected text[], attend_seconds integer
-            ) using (id)
-            where connected && held.hosts::text[];
-        end if;
+    if v_ids <> '{}' then
+        perform write_held(p_items, v_ids, v_id_hosts, v_id_places, v_created, v_until);
     end if;
     if v_refused is not null then
         -- A refusal keeps no key.

@@ -12,8 +12,8 @@ from holdfirst.flows.accounts import digest_of
 from holdfirst.key_ring import CLIENT_SECRET_PREFIX, KeyRing, reservation_of
 from holdfirst.refusal import Code
 from holdfirst.reservation.reservation import Reservation
-from holdfirst.store import catalog, reservations
-from holdfirst.store.catalog import Account, ApiKey
+from holdfirst.store import accounts, reservations
+from holdfirst.store.accounts import Account, ApiKey
 from holdfirst.store.database import Database, Tx
 from holdfirst.web.problems import refuse
 
@@ -73,7 +73,7 @@ class Doorkeeper:
     async def account(self, account_id: str) -> Account:
         """Its slug, kind and name never change, so once read is known."""
         if account_id not in self._accounts:
-            found = await self._database.single(catalog.account_by_id, account_id)
+            found = await self._database.single(accounts.account_by_id, account_id)
             assert found is not None
             self._accounts[account_id] = found
         return self._accounts[account_id]
@@ -107,7 +107,7 @@ class Doorkeeper:
         found = self._seen.get(digest)
         if found is not None and monotonic() < found[1]:
             return found[0]
-        key = await self._database.single(catalog.key_by_digest, digest)
+        key = await self._database.single(accounts.key_by_digest, digest)
         if key is None:
             self._seen.pop(digest, None)
             raise refuse(Code.UNAUTHENTICATED, "No key like this one.")

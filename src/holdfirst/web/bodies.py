@@ -5,6 +5,7 @@ Only unparsable bytes are `malformed_json`; everything that parses and does not 
 """
 
 import asyncio
+import functools
 import hashlib
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -159,12 +160,17 @@ def query_of(scope: Scope) -> dict[str, str]:
     return dict(pairs)
 
 
+@functools.cache
+def _fields(kind: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    return {field.encode_name: field for field in msgspec.structs.fields(kind)}
+
+
 def query_as(query: dict[str, str], kind: type[T]) -> T:
     """Parameters into a struct; texts stand for numbers and instants here, as they must in a URL."""
     problems = [
         (name, "must not contain the character NUL") for name, text in query.items() if "\x00" in text
     ]
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    fields = _fields(kind)
     values: dict[str, Any] = {}
     for name, text in query.items():
         # A number is never an instant, although a lenient conversion would take it for seconds since 1970.

@@ -76,8 +76,7 @@ class Edge:
         """The route's template, never the path or the query: those may carry what is nobody's business."""
         route = scope.get("path_template") or UNMATCHED
         method = scope["method"] if scope["method"] in METHODS else "other"
-        self._metrics.requests.labels(method, route, str(status)).inc()
-        self._metrics.latency.labels(method, route).observe(seconds)
+        self._metrics.count(method, route, status, seconds)
         log.info(
             "request",
             method=method,

@@ -14,6 +14,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self._counters: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.requests = Counter(
             "holdfirst_requests", "Answers.", ["method", "route", "status"], registry=self._registry
         )
@@ -40,6 +41,15 @@ class Metrics:
 
     def _gauge(self, name: str, says: str) -> Gauge:
         return Gauge(f"holdfirst_{name}", says, registry=self._registry)
+
+    def count(self, method: str, route: str, status: int, seconds: float) -> None:
+        """One answer. Finding a labelled counter costs more than counting, so each is found once."""
+        found = self._counters.get((method, route, status))
+        if found is None:
+            found = self.requests.labels(method, route, str(status)), self.latency.labels(method, route)
+            self._counters[method, route, status] = found
+        found[0].inc()
+        found[1].observe(seconds)
 
     async def scrape(self, database: Database) -> bytes:
         """In Prometheus' text format; the gauges are asked for now."""

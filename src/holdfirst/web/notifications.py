@@ -26,11 +26,11 @@ async def hear_notification(call: Call) -> Answer:
     if payee is None or payee.provider != call.path["provider"] or payee.provider not in call.world.providers:
         raise refuse(Code.NOT_FOUND)
     desk = desk_of(call.world, payee)
-    query = query_of(call.request.scope)
+    query = query_of(call.scope)
     if any("\x00" in text for pair in query.items() for text in pair):
         raise refuse(Code.MALFORMED_REQUEST, "The query cannot be read.")
     notification = Notification(
-        method=str(call.request.method),
+        method=call.operation.method,
         headers=dict(list(call.incoming.headers.items())[:KEPT_HEADERS_MAX]),
         query=query,
         body=body,

@@ -1,29 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """One operation of the API, declared once: the route, who may ask, what goes in and comes out, and what it does.
 
-The router, the OpenAPI document and the matrix of rights in the tests are all made from these declarations.
+The router (serving.py), the OpenAPI document and the matrix of rights in the tests are all made from these declarations.
 """
 
-import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
-from litestar import Request, Response
-from litestar.datastructures import State
-from litestar.handlers import HTTPRouteHandler
+from litestar import Response
+from litestar.types import Scope
 
 from holdfirst.effects.world import World
 from holdfirst.flows import keyed
 from holdfirst.flows.keyed import Replay, RequestKey
-from holdfirst.refusal import Code, Refusal, invalid
-from holdfirst.store import reservations
+from holdfirst.refusal import Code, Refusal
 from holdfirst.store.database import Tx
-from holdfirst.web.asker import Asker, Kind, refuse_secrets_in
-from holdfirst.web.bodies import Incoming, body_as, fingerprint, query_as, query_of, read_json
+from holdfirst.web.asker import Asker, Kind
+from holdfirst.web.bodies import Incoming, body_as
 from holdfirst.web.context import WebContext
-from holdfirst.web.problems import Problem, refuse
+from holdfirst.web.problems import Problem
 
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
@@ -33,9 +30,6 @@ READERS = frozenset({Kind.SECRET, Kind.PUBLISHABLE})
 HOLDERS = frozenset({Kind.SECRET, Kind.CLIENT_SECRET})
 PUBLIC: frozenset[Kind] = frozenset()
 """No key is asked for."""
-
-KEY_LENGTH_MAX = 255
-PATH_PART_LENGTH_MAX = 255
 
 
 class Patch(msgspec.Struct, frozen=True):
@@ -90,7 +84,7 @@ class Call(msgspec.Struct, kw_only=True):
 
     operation: Operation
     context: WebContext
-    request: Request[Any, Any, State]
+    scope: Scope
     incoming: Incoming
     path: Mapping[str, str]
     query: msgspec.Struct
@@ -163,106 +157,3 @@ def unless_refused(answer: T | Refusal) -> T:
     if isinstance(answer, Refusal):
         raise Problem(answer)
     return answer
-
-
-def routed(operation: Operation, context: WebContext) -> HTTPRouteHandler:
-    """What Litestar routes to."""
-
-    async def serve(request: Request[Any, Any, State]) -> Response[Any]:
-        incoming = Incoming(request.scope, request.receive)
-        try:
-            call = await _admitted(operation, context, request, incoming)
-        except Problem:
-            await incoming.drain()
-            raise
-        try:
-            answer = await operation.endpoint(call)
-        except asyncio.CancelledError:
-            # Only a server that ends does this to a request, and to one that has waited for long.
-            raise refuse(Code.BUSY, "This server is stopping; ask again.", retry_after=1) from None
-        return answer if isinstance(answer, Response) else _response(answer)
-
-    serve.__name__ = operation.name or operation.endpoint.__name__
-    return HTTPRouteHandler(operation.path, http_method=operation.method, status_code=200)(serve)  # type: ignore[arg-type]
-
-
-async def _admitted(
-    operation: Operation, context: WebContext, request: Request[Any, Any, State], incoming: Incoming
-) -> Call:
-    """The fixed order: 400 of the URL, 401, 403, 413, 415, 400 of the body, 422."""
-    method = str(request.method)
-    query = query_of(request.scope)
-    asker: Asker | None = None
-    if operation.who:
-        asker = await context.doorkeeper.asker(method, incoming.headers, query)
-        if asker.kind not in operation.who:
-            raise refuse(Code.FORBIDDEN_FOR_KEY, f"A {asker.kind.replace('_', ' ')} may not do this.")
-    else:
-        refuse_secrets_in(query)
-    path = {name: str(value) for name, value in request.path_params.items()}
-    if any(not _can_name(part) for part in path.values()):
-        raise refuse(operation.missing)
-    call = Call(
-        operation=operation,
-        context=context,
-        request=request,
-        incoming=incoming,
-        path=path,
-        query=Empty(),
-        asker=asker,
-    )
-    if asker is not None and asker.kind is Kind.CLIENT_SECRET:
-        await _check_holder(call)
-    raw: Any = {}
-    if operation.body is not None:
-        raw = await read_json(incoming, may_be_empty=operation.may_be_empty)
-        call.body = _shaped(operation, raw)
-    if not operation.any_query:
-        call.query = query_as(query, operation.query)
-    if method == "POST" and asker is not None:
-        call.key = _request_key(call, raw)
-    return call
-
-
-async def _check_holder(call: Call) -> None:
-    """A client secret opens its own reservation; another one's is 401, and one that is not there 404."""
-    named = call.path.get("reservation")
-    if named == call.who.reservation_id:
-        return
-    if named is not None and not await call.world.database.single(reservations.owner, named):
-        raise refuse(Code.RESERVATION_NOT_FOUND)
-    raise refuse(Code.UNAUTHENTICATED, "This client secret is another reservation's.")
-
-
-def _shaped(operation: Operation, raw: Any) -> Any:
-    if isinstance(operation.body, Patch):
-        if not isinstance(raw, dict):
-            raise Problem(invalid("", "The body must be a JSON object"))
-        known = {field.encode_name for field in msgspec.structs.fields(operation.body.form)}
-        for name in raw:
-            if name not in known:
-                raise Problem(invalid(name, "is not a known field"))
-        return raw
-    assert operation.body is not None
-    return body_as(raw, operation.body)
-
-
-def _request_key(call: Call, raw: Any) -> RequestKey | None:
-    text = call.incoming.headers.get("idempotency-key")
-    if text is None:
-        return None
-    if not 1 <= len(text) <= KEY_LENGTH_MAX or "\x00" in text:
-        raise Problem(invalid("Idempotency-Key", f"must have 1 to {KEY_LENGTH_MAX} characters"))
-    scope = f"{call.who.scope} {call.request.method} {call.request.scope['path']}"
-    return RequestKey(scope, text, fingerprint(raw))
-
-
-def _can_name(part: str) -> bool:
-    return len(part) <= PATH_PART_LENGTH_MAX and part.isprintable()
-
-
-def _response(answer: Answer) -> Response[bytes]:
-    content = answer.content
-    body = content if isinstance(content, bytes) else b"" if content is None else msgspec.json.encode(content)
-    headers = {"cache-control": "no-store", **answer.headers}
-    return Response(body, status_code=answer.status, headers=headers, media_type=answer.media_type)

@@ -48,7 +48,7 @@ async def reserve_slot(call: Call) -> Answer:
         hold_seconds=body.hold_seconds,
         outside_rules=body.outside_rules,
         by_publishable_key=publishable,
-        holder_address=_address_digest(call, call.request.scope) if publishable else None,
+        holder_address=_address_digest(call, call.scope) if publishable else None,
         holder_email=email_digest(call, customer.get("email")) if publishable else None,
     )
     done = await reserve(call.world, request, call.key)

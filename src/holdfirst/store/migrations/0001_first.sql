@@ -8,6 +8,8 @@ create table account (
     slug text not null,
     mode text not null check (mode in ('test', 'live')),
     created_at timestamptz not null,
+    -- Counts the changes of its hosts and event types: what was decided on what was read before is decided again.
+    catalog_version bigint not null default 0,
     constraint a_slug_names_one_account unique (slug)
 );
 
@@ -63,6 +65,18 @@ create table event_type (
 );
 create unique index an_event_type_slug_is_unique_in_its_account
     on event_type (account_id, slug) where deleted_at is null;
+
+-- Whoever writes them, and however: a host's `newest_end` alone says nothing about what is offered.
+create function count_catalog_change() returns trigger language plpgsql as $$
+begin
+    update account set catalog_version = catalog_version + 1 where id = new.account_id;
+    return null;
+end $$;
+create trigger event_types_count_their_changes after insert or update on event_type
+    for each row execute function count_catalog_change();
+create trigger hosts_count_their_changes after insert or update of
+    account_id, slug, name, email, time_zone, schedule, payment_account_id, external_id, metadata, deleted_at on host
+    for each row execute function count_catalog_change();
 
 create table busy (
     account_id text not null references account,
