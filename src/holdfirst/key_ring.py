@@ -63,6 +63,15 @@ class KeyRing:
         matches = [hmac.compare_digest(secret.encode(), one.encode()) for one in made]
         return any(matches)
 
+    def feed_token(self, host_id: str) -> str:
+        """What opens a host's feed of reservations: in its address, as calendars want it; never stored."""
+        return _feed_token(self._keys[0], host_id)
+
+    def is_feed_token(self, token: str, host_id: str) -> bool:
+        made = [_feed_token(key, host_id) for key in self._keys]
+        matches = [hmac.compare_digest(token.encode(), one.encode()) for one in made]
+        return any(matches)
+
     def digest(self, text: str) -> bytes:
         """A keyed digest for counting without knowing; of the oldest key, so that a rotation loses no count."""
         return hmac.digest(_derived(self._keys[-1], b"digest"), text.encode(), "sha256")[:16]
@@ -132,6 +141,11 @@ def _fingerprint(key: bytes) -> bytes:
 @functools.lru_cache(64)
 def _derived(key: bytes, purpose: bytes) -> bytes:
     return hmac.digest(key, b"holdfirst " + purpose, "sha256")
+
+
+def _feed_token(key: bytes, host_id: str) -> str:
+    tag = hmac.digest(_derived(key, b"feed"), host_id.encode(), "sha256")[:24]
+    return base64.urlsafe_b64encode(tag).decode()
 
 
 def _client_secret(key: bytes, reservation_id: str, version: int) -> str:

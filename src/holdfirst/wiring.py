@@ -19,6 +19,7 @@ from holdfirst.flows import accounts, at_rest
 from holdfirst.key_ring import KeyRing, open_ring
 from holdfirst.providers.caldav import CalDav
 from holdfirst.providers.icalendar_reader import IcalendarReader
+from holdfirst.providers.ics import Ics
 from holdfirst.providers.mail_files import MailFiles
 from holdfirst.providers.outward import Outward
 from holdfirst.providers.sandbox import Books, SandboxCompany, SandboxProvider
@@ -118,8 +119,8 @@ async def _calendars(settings: Settings, stack: contextlib.AsyncExitStack) -> di
     stack.push_async_callback(outward.aclose)
     reader = IcalendarReader()
     stack.push_async_callback(reader.aclose)
-    caldav = CalDav(outward, reader)
-    return {caldav.name: caldav}
+    caldav, ics = CalDav(outward, reader), Ics(outward, reader)
+    return {caldav.name: caldav, ics.name: ics}
 
 
 async def _known_ring(settings: Settings, database: Database) -> KeyRing:

@@ -16,7 +16,15 @@ import msgspec
 import structlog
 
 from holdfirst import ids
-from holdfirst.effects import advance, hold_calendars, refund, send_mail, sync_calendar, tell_host
+from holdfirst.effects import (
+    advance,
+    follow_host,
+    hold_calendars,
+    refund,
+    send_mail,
+    sync_calendar,
+    tell_host,
+)
 from holdfirst.effects.world import World
 from holdfirst.errors import HoldfirstError, ProviderUnavailable
 from holdfirst.flows import expire, wake
@@ -76,6 +84,8 @@ KINDS: Mapping[str, Kind] = {
     "calendars": Kind(hold_calendars.attend, wait_first=0.5, wait_max=300),
     "ask_calendars": Kind(hold_calendars.ask_again, wait_first=0.5, wait_max=60),
     "sync_calendar": Kind(sync_calendar.poll, wait_first=5, wait_max=300),
+    "follow_event": Kind(follow_host.follow_event),
+    "cancel_deleted": Kind(follow_host.cancel_deleted),
     "tell_host": Kind(tell_host.tell_host, wait_first=5, wait_max=3600, attempts_max=40),
     "send_mail": Kind(send_mail.send_mail, wait_first=5, wait_max=3600, attempts_max=40),
 }

@@ -65,6 +65,7 @@ async def test_odd_requests(site, seed: int) -> None:
         "provider": "fake",
         "key": "k",
         "connection": await site.shop.connect(),
+        "token": "t.ics",
     }
     good = {
         "name": "n",

@@ -52,6 +52,22 @@ def to_icalendar(event: CalendarEvent, now: datetime) -> bytes:
     return folded(lines)
 
 
+def to_feed(name: str, events: Iterable[tuple[CalendarEvent, datetime]]) -> bytes:
+    """A whole calendar for whoever subscribes to it; each event with the instant that it was last changed."""
+    lines = [
+        "BEGIN:VCALENDAR",
+        "VERSION:2.0",
+        "PRODID:-//holdfirst//holdfirst//EN",
+        "METHOD:PUBLISH",
+        f"X-WR-CALNAME:{_text(name)}",
+        "REFRESH-INTERVAL;VALUE=DURATION:PT15M",
+        "X-PUBLISHED-TTL:PT15M",
+    ]
+    for event, changed_at in events:
+        lines += event_lines(event, changed_at)
+    return folded([*lines, "END:VCALENDAR"])
+
+
 def event_lines(event: CalendarEvent, now: datetime) -> list[str]:
     confirmed = event.state is EventState.CONFIRMED
     lines = [

@@ -16,6 +16,8 @@ from holdfirst.store.calendars import Calendar, Connection
 
 READ_SECONDS_MAX = 50.0
 """All of a large calendar, once a day; a job's lease is longer."""
+ASKED_FOR_MAX = 20
+"""Events of ours that a reading says are gone, and that are asked for one by one."""
 STRAYS_MAX = 5
 """Events with our marker that nobody knows of: more than so many at once are for a human to look at."""
 
@@ -64,12 +66,16 @@ async def _really_gone(world: World, asked: ToSync, changes: Changes) -> Mapping
     """A server may be mistaken about what went: of our own events it is asked again."""
     missing = calendar_sync.gone(asked, changes)
     mark = marker(asked.calendar.account_id)
-    ours = {ref: uid for ref, uid in missing.items() if uid.startswith(mark)}
+    ours = [ref for ref, uid in missing.items() if uid.startswith(mark)]
     if not ours:
         return missing
+    # What is not asked for in this reading is not gone in this reading.
+    not_gone = set(ours[ASKED_FOR_MAX:])
     async with calling(world, asked.calendar, asked.connection, CALL_SECONDS_MAX) as desk:
-        there = [ref for ref, uid in ours.items() if await desk.provider.exists(desk.place, uid)]
-    return {ref: uid for ref, uid in missing.items() if ref not in there}
+        for ref in ours[:ASKED_FOR_MAX]:
+            if await desk.provider.exists(desk.place, missing[ref]):
+                not_gone.add(ref)
+    return {ref: uid for ref, uid in missing.items() if ref not in not_gone}
 
 
 async def _sweep(world: World, asked: ToSync, strays: Sequence[Change]) -> None:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from holdfirst.calendar.calendar_event import Change, marker
 from holdfirst.calendar.provider import Changes
+from holdfirst.flows.host_changes import event_deleted, event_moved
 from holdfirst.reservation.reservation import Status, status_at
 from holdfirst.store import calendar_events, calendar_items, calendars, jobs, reservations
 from holdfirst.store.calendar_events import Written, WrittenEvent
@@ -22,11 +23,12 @@ WHOLE_EVERY = timedelta(days=1)
 
 
 class ToSync(msgspec.Struct, frozen=True, kw_only=True):
-    """`token` None: all of it. `known`: ref → (etag, uid)."""
+    """`token` None: all of it. `known`: ref → (etag, uid). `ours`: the uids of what we have there."""
 
     calendar: Calendar
     connection: Connection
     known: Mapping[str, tuple[str, str]]
+    ours: Sequence[str]
     token: str | None
     now: datetime
 
@@ -60,16 +62,23 @@ async def load(tx: Tx, calendar_id: str) -> ToSync | None:
         calendar=calendar,
         connection=connection,
         known=await calendar_items.known_items(tx, calendar_id),
+        ours=await calendar_events.standing(tx, calendar_id),
         token=calendar.token if fresh else None,
         now=now,
     )
 
 
 def gone(asked: ToSync, changes: Changes) -> dict[str, str]:
-    """What was there and is not: ref → uid."""
+    """What was there and is not: ref → uid. Ours also where no reading has ever seen it: it came and went between two."""
     there = {one.ref for one in changes.changed} | set(changes.unchanged)
     missing = set(changes.removed) | (set(asked.known) - there if changes.whole else set())
-    return {ref: asked.known[ref][1] for ref in missing if ref in asked.known and ref not in there}
+    found = {ref: asked.known[ref][1] for ref in missing if ref in asked.known and ref not in there}
+    seen = {one.uid for one in changes.changed} | {asked.known[ref][1] for ref in changes.unchanged}
+    for uid in asked.ours:
+        named = changes.whole or any(uid in ref for ref in changes.removed)
+        if named and uid not in seen and uid not in found.values():
+            found[uid] = uid
+    return found
 
 
 async def take_in(tx: Tx, asked: ToSync, changes: Changes, missing: Mapping[str, str]) -> Synced | None:
@@ -98,11 +107,12 @@ async def take_in(tx: Tx, asked: ToSync, changes: Changes, missing: Mapping[str,
     if changed or missing:
         reservations.announce_host(tx, calendar.host_id)
     seen = {one.uid: one for one in changes.changed}
+    cancelled = 0
     for written in sorted(ours.values(), key=lambda one: one.reservation_id):
         if written.uid in seen:
             await _seen(tx, calendar, written, seen[written.uid])
         else:
-            await _missed(tx, calendar, written)
+            cancelled += await _missed(tx, calendar, written, cancelled)
     await _ask_again(tx, calendar, changed)
     mark, all_known = marker(calendar.account_id), {uid for uid, _, _ in known}
     return Synced([one for one in changes.changed if one.uid.startswith(mark) and one.uid not in all_known])
@@ -121,22 +131,30 @@ async def _seen(tx: Tx, calendar: Calendar, written: WrittenEvent, seen: Change)
         return
     if seen.etag == written.etag or written.state is Written.UNKNOWN:
         return
-    moved = seen.start is not None and (seen.start, seen.end) != (reservation.start, reservation.end)
-    await calendar_events.note_seen(tx, written, "moved" if moved else None, seen.etag)
+    there = (seen.start, seen.end)
+    if seen.start is None or seen.end is None or there == (reservation.start, reservation.end):
+        await calendar_events.note_seen(tx, written, None, seen.etag)
+    elif seen.end - seen.start == reservation.end - reservation.start and written.state is Written.CONFIRMED:
+        await event_moved(tx, calendar, written, seen.start, seen.etag)
+    else:
+        # A hold that was moved, or another length: nothing to follow, but somebody should know.
+        await calendar_events.note_seen(tx, written, "moved", seen.etag)
 
 
-async def _missed(tx: Tx, calendar: Calendar, written: WrittenEvent) -> None:
-    """One of ours is gone, and the server was asked twice. A hold is written again; a firm one is the host's word."""
+async def _missed(tx: Tx, calendar: Calendar, written: WrittenEvent, so_far: int) -> bool:
+    """One of ours is gone, and the server was asked twice. A hold is written again; a firm one is the host's word.
+    Answers whether it is to be cancelled.
+    """
     reservation = await reservations.lock(tx, written.reservation_id)
     assert reservation is not None
     now = await tx.now()
     if written.state not in (Written.HOLD, Written.CONFIRMED) or written.lease_until is not None:
-        return
+        return False
     if status_at(reservation, now) is Status.CONFIRMED and written.state is Written.CONFIRMED:
-        await calendar_events.note_seen(tx, written, "deleted", written.etag)
-        return
+        return await event_deleted(tx, calendar, written, so_far=so_far)
     await calendar_events.mark_missing(tx, written)
     await jobs.enqueue(tx, calendar.account_id, "calendars", reservation.id, due=now)
+    return False
 
 
 async def _ask_again(tx: Tx, calendar: Calendar, changed: Sequence[Change]) -> None:

@@ -113,7 +113,7 @@ async def next_generation(tx: Tx, event: WrittenEvent, account_id: str) -> None:
     await tx.execute(
         """
         update calendar_event set state = 'absent', fingerprint = null, etag = null, lease_until = null,
-            generation = $4, uid = $5
+            generation = $4, uid = $5, changed_by_host = null
         where reservation_id = $1 and calendar_id = $2 and token = $3
         """,
         event.reservation_id,
@@ -132,6 +132,15 @@ async def note_seen(tx: Tx, event: WrittenEvent, changed_by_host: str | None, et
         event.calendar_id,
         changed_by_host,
         etag,
+    )
+
+
+async def unflag(tx: Tx, reservation_id: str, calendar_id: str) -> None:
+    """What the host did there is what holds now."""
+    await tx.execute(
+        "update calendar_event set changed_by_host = null where reservation_id = $1 and calendar_id = $2",
+        reservation_id,
+        calendar_id,
     )
 
 
@@ -207,9 +216,13 @@ async def known(tx: Tx, uids: Sequence[str]) -> list[tuple[str, str, str]]:
     return [(row["uid"], row["reservation_id"], row["host_id"]) for row in rows]
 
 
-async def of_calendar(tx: Tx, calendar_id: str) -> list[WrittenEvent]:
-    rows = await tx.rows("select * from calendar_event where calendar_id = $1", calendar_id)
-    return [_event(row) for row in rows]
+async def standing(tx: Tx, calendar_id: str) -> list[str]:
+    """The uids of what we have there, as far as we know."""
+    rows = await tx.rows(
+        "select uid from calendar_event where calendar_id = $1 and state in ('hold', 'confirmed')",
+        calendar_id,
+    )
+    return [row["uid"] for row in rows]
 
 
 async def to_adopt(tx: Tx, host_id: str) -> list[tuple[str, str]]:

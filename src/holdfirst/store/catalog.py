@@ -66,6 +66,12 @@ async def load_host(tx: Tx, account_id: str, host_id: str) -> Host | None:
     return _host(row) if row else None
 
 
+async def host_by_id(tx: Tx, host_id: str) -> Host | None:
+    """Whosever it is."""
+    row = await tx.row(f"select {_HOST} from host where id = $1 and deleted_at is null", host_id)
+    return _host(row) if row else None
+
+
 async def hosts(tx: Tx, account_id: str, *, before: str | None = None, limit: int = 1000) -> list[Host]:
     """Newest first."""
     rows = await tx.rows(

@@ -244,6 +244,20 @@ async def find(  # noqa: PLR0913
     return [from_row(row) for row in rows]
 
 
+async def confirmed_of_host(tx: Tx, host_id: str, back: timedelta) -> list[Reservation]:
+    """In the order of their times, from `back` ago on."""
+    rows = await tx.rows(
+        """
+        select reservation.* from claim join reservation on reservation.id = reservation_id
+        where host_id = $1 and claim.ends_at > the_clock() - $2::interval and firm and status = 'confirmed'
+        order by reservation.start, reservation.id
+        """,
+        host_id,
+        back,
+    )
+    return [from_row(row) for row in rows]
+
+
 async def holds_of_email(tx: Tx, account_id: str, digest: bytes, but: str) -> int:
     """Live holds made with publishable keys under this e-mail, besides `but`."""
     count: int = await tx.value(
