@@ -111,7 +111,7 @@ class FakeCalendars:
         def read() -> Changes:
             shelf = self._seen(place.ref)
             told = [one for one in self.history if one[1] == place.ref]
-            told = told[: len(told) - self.lag]
+            told = told[: max(0, len(told) - self.lag)]
             latest = str(told[-1][0]) if told else "0"
             if token is None:
                 wanted = list(shelf.values())
@@ -138,7 +138,9 @@ class FakeCalendars:
 
     def _seen(self, ref: str) -> dict[str, Entry]:
         """The shelf as those who read are told of it."""
-        hidden = {uid for _, where, uid, _ in self.history[len(self.history) - self.lag :] if where == ref}
+        hidden = {
+            uid for _, where, uid, _ in self.history[max(0, len(self.history) - self.lag) :] if where == ref
+        }
         return {uid: one for uid, one in self.shelves[ref].items() if uid not in hidden}
 
     async def _call(self, call: str, commit: Callable[[], Any]) -> Any:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`holdfirst doctor`: what disagrees, in words; `--repair` does what is safe."""
 
+from holdfirst.effects import examine_calendars as calendars
 from holdfirst.flows import wake
 from holdfirst.store import checks
 from holdfirst.store.database import Tx
@@ -31,6 +32,15 @@ async def examine(parts: Parts, *, repair: bool) -> tuple[bool, str]:
     if not found:
         lines.append("money, reservations, time and jobs agree")
     return not found, "\n".join(lines)
+
+
+async def examine_calendars(parts: Parts, *, repair: bool) -> tuple[bool, str]:
+    """(healthy, a report for a person): each connected calendar is called, and written to."""
+    found = await calendars.examine(parts.world, repair=repair)
+    lines = [*found.wrong, *(f"note: {one}" for one in found.notes)]
+    if not found.wrong:
+        lines.append("calendars agree with reservations")
+    return not found.wrong, "\n".join(lines)
 
 
 async def _repair(tx: Tx) -> int:

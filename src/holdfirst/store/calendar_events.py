@@ -216,6 +216,13 @@ async def known(tx: Tx, uids: Sequence[str]) -> list[tuple[str, str, str]]:
     return [(row["uid"], row["reservation_id"], row["host_id"]) for row in rows]
 
 
+async def of_calendar(tx: Tx, calendar_id: str) -> list[WrittenEvent]:
+    rows = await tx.rows(
+        "select * from calendar_event where calendar_id = $1 order by reservation_id", calendar_id
+    )
+    return [_event(row) for row in rows]
+
+
 async def standing(tx: Tx, calendar_id: str) -> list[str]:
     """The uids of what we have there, as far as we know."""
     rows = await tx.rows(
