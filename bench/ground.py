@@ -30,6 +30,12 @@ def server() -> Iterator[tuple[str, Path]]:
         yield embedded.start(), Path(folder)
 
 
+def server_pid(url: str) -> int:
+    """The server's main process; the others are its children."""
+    folder = Path(parse_qs(urlsplit(url).query)["host"][0])
+    return int(next(folder.glob(".s.PGSQL.*.lock")).read_text().split()[0])
+
+
 @contextlib.asynccontextmanager
 async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
     link = await asyncpg.connect(url)

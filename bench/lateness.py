@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 import store as store_bench
 from holdfirst import ids
 from holdfirst.effects.offers import Offers
+from holdfirst.effects.slot_lists import SlotLists
 from holdfirst.effects.world import World
 from holdfirst.key_ring import KeyRing
 from holdfirst.settings import Limits
@@ -56,6 +57,7 @@ async def _worker(database: Database) -> AsyncIterator[Stopwatch]:
         database=database,
         claims=Together(database, reserve),
         offers=Offers(database),
+        slot_lists=SlotLists(database),
         providers={},
         key_ring=KeyRing([b"b" * 32]),
         limits=Limits(),

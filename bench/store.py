@@ -5,14 +5,16 @@ import asyncio
 import itertools
 import secrets
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from ground import CLIENTS, SECONDS
 from holdfirst import ids
-from holdfirst.store.database import Database
-from holdfirst.store.reservations import key_of, reserve
+from holdfirst.store.database import Database, Tx
+from holdfirst.store.reservations import Taken, key_of, reserve
 from holdfirst.store.together import Together
 
+AskAll = Callable[[Tx, Sequence[dict]], Awaitable[Sequence[Taken]]]
 HOSTS = 400
 START = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(days=1)
 
@@ -35,8 +37,9 @@ async def prepare(database: Database, account: str) -> list[str]:
 class Slots:
     """Never the same slot twice, over all hosts in turn."""
 
-    def __init__(self, account: str, hosts: list[str]) -> None:
+    def __init__(self, account: str, hosts: list[str], catalog: int = HOSTS) -> None:
         self._account = account
+        self._catalog = catalog
         self._hosts = hosts
         self._event_type = ids.make("ety")
         self._numbers = itertools.count()
@@ -50,7 +53,7 @@ class Slots:
             "locks": [],
             "id": ids.make("res"),
             "account_id": self._account,
-            "catalog": HOSTS,
+            "catalog": self._catalog,
             "decided_at": datetime.now(UTC),
             "livemode": False,
             "event_type_id": self._event_type,
@@ -80,10 +83,16 @@ class Slots:
 
 async def measure(database: Database, slots: Slots, seconds: float = SECONDS) -> float:
     """Reservations a second, by as many clients as the floor has."""
-    claims = Together(database, reserve, key_of)
+    return await measure_many([database], slots, seconds)
+
+
+async def measure_many(
+    databases: list[Database], slots: Slots, seconds: float = SECONDS, ask_all: AskAll = reserve
+) -> float:
+    """The same, the clients spread over as many API processes as there are databases."""
     end = time.perf_counter() + seconds
 
-    async def client() -> int:
+    async def client(claims: Together) -> int:
         count = 0
         while time.perf_counter() < end:
             taken = await claims.ask(slots.item())
@@ -92,5 +101,6 @@ async def measure(database: Database, slots: Slots, seconds: float = SECONDS) ->
         return count
 
     began = time.perf_counter()
-    counts = await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    together = [Together(database, ask_all, key_of) for database in databases]
+    counts = await asyncio.gather(*(client(together[number % len(together)]) for number in range(CLIENTS)))
     return sum(counts) / (time.perf_counter() - began)

@@ -15,6 +15,7 @@ from holdfirst.availability.schedule import Schedule
 from holdfirst.effects import checkout, connect_calendar
 from holdfirst.effects.offers import Offers
 from holdfirst.effects.reserve import Made, reserve
+from holdfirst.effects.slot_lists import SlotLists
 from holdfirst.effects.world import World
 from holdfirst.flows import pay
 from holdfirst.flows.calendar_connections import WantedConnection
@@ -175,6 +176,7 @@ async def open_shop(
         database=database,
         claims=Together(database, reservations.reserve, reservations.key_of),
         offers=Offers(database),
+        slot_lists=SlotLists(database),
         providers={"fake": provider},
         key_ring=ring,
         limits=limits or Limits(hold_seconds_min=1),

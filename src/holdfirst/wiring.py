@@ -13,6 +13,7 @@ from litestar import Litestar
 from holdfirst.calendar.provider import CalendarProvider
 from holdfirst.effects.offers import Offers
 from holdfirst.effects.send_mail import sender
+from holdfirst.effects.slot_lists import SlotLists
 from holdfirst.effects.world import MailTransport, World
 from holdfirst.errors import ConfigurationError
 from holdfirst.flows import accounts, at_rest
@@ -73,6 +74,7 @@ async def open_parts(settings: Settings, database_url: str, public_url: str) -> 
             database=database,
             claims=Together(database, reservations.reserve, reservations.key_of),
             offers=Offers(database),
+            slot_lists=SlotLists(database),
             providers={sandbox.name: sandbox},
             key_ring=key_ring,
             limits=settings.limits,

@@ -9,7 +9,7 @@ from holdfirst.errors import Busy
 from holdfirst.flows import calendar_holds, keyed
 from holdfirst.flows.keyed import Replay, RequestKey
 from holdfirst.flows.payee import named_payees, payees
-from holdfirst.flows.reserve import ReserveRequest, Wanted, held, not_held, want, what_is_left
+from holdfirst.flows.reserve import ReserveRequest, Wanted, held, not_held, that_day, want, what_is_left
 from holdfirst.refusal import Refusal
 from holdfirst.reservation.event_type import CalendarCheck, EventType, Offer
 from holdfirst.reservation.reservation import Reservation
@@ -84,9 +84,13 @@ async def _claimed(world: World, wanted: Wanted, request: ReserveRequest) -> Mad
             return await _in_calendars(world, made, wanted, request) if reservation.in_calendars else made
         case _:
             answer = not_held(taken)
-            if answer is None:
-                return await world.database.single(what_is_left, request, wanted.offer)
-            return answer
+            return await _taken(world, wanted.offer, request) if answer is None else answer
+
+
+async def _taken(world: World, offer: Offer, request: ReserveRequest) -> Refusal:
+    return what_is_left(
+        await world.slot_lists.ask(request.account_id, offer.event_type.id, that_day(request, offer))
+    )
 
 
 async def _in_calendars(world: World, made: Made, wanted: Wanted, request: ReserveRequest) -> Made | Refusal:
@@ -104,5 +108,5 @@ async def _in_calendars(world: World, made: Made, wanted: Wanted, request: Reser
     key = reservations.key_of(wanted.item)
     await world.database.run(calendar_holds.abandon, reservation.id, key)
     if heard is Heard.CONFLICT:
-        return await world.database.single(what_is_left, request, wanted.offer)
+        return await _taken(world, wanted.offer, request)
     return calendar_unreachable()

@@ -11,6 +11,7 @@ import structlog
 
 from holdfirst.calendar.provider import CalendarProvider
 from holdfirst.effects.offers import Offers
+from holdfirst.effects.slot_lists import SlotLists
 from holdfirst.key_ring import KeyRing
 from holdfirst.payment.payment import Payment
 from holdfirst.payment.provider import Credentials, PaymentProvider, Unknown
@@ -39,6 +40,7 @@ class World(msgspec.Struct, frozen=True):
     database: Database
     claims: Together[dict[str, Any], Taken]
     offers: Offers
+    slot_lists: SlotLists
     providers: Mapping[str, PaymentProvider]
     key_ring: KeyRing
     limits: Limits

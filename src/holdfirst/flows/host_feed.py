@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from holdfirst.calendar.calendar_event import CalendarEvent, EventState
 from holdfirst.calendar.icalendar import to_feed
 from holdfirst.calendar.wanted import wanted_event
-from holdfirst.store import catalog, reservations
+from holdfirst.store import calendars, catalog, reservations
 from holdfirst.store.database import Tx
 
 BACK = timedelta(days=30)
@@ -14,8 +14,8 @@ BACK = timedelta(days=30)
 
 async def host_feed(tx: Tx, host_id: str) -> bytes | None:
     """The same bytes while nothing changes. None: there is no such host."""
-    host = await catalog.host_by_id(tx, host_id)
-    if host is None:
+    name = await calendars.hosts_name(tx, host_id)
+    if name is None:
         return None
     events: list[tuple[CalendarEvent, datetime]] = []
     rules = {}
@@ -27,4 +27,4 @@ async def host_feed(tx: Tx, host_id: str) -> bytes | None:
         event = wanted_event(one, rules[one.event_type_id], f"{one.id}@holdfirst", EventState.CONFIRMED)
         assert one.confirmed_at is not None
         events.append((event, one.confirmed_at))
-    return to_feed(host.name, events)
+    return to_feed(name, events)

@@ -11,7 +11,7 @@ from holdfirst.interval import from_ms, to_ms
 from holdfirst.refusal import Code, Refusal, invalid
 from holdfirst.reservation.event_type import EventTypeRules, Host, Offer
 from holdfirst.store import catalog
-from holdfirst.store.catalog import TakenTime
+from holdfirst.store.catalog import TakenTime, TimeMark
 from holdfirst.store.database import Tx
 
 MINUTE_MS = 60_000
@@ -28,12 +28,21 @@ class SlotQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Offered(msgspec.Struct, frozen=True):
+    """`told`: by time zone, how whoever answers with it has written it down."""
+
     offer: Offer
     slots: SlotList
+    told: dict[str, tuple[bytes, str]] = {}
 
 
 async def list_slots(tx: Tx, account_id: str, name: str, query: SlotQuery) -> Offered | Refusal:
     """The slots of an event type (id or slug) that could be reserved now."""
+    offer = await offer_of(tx, account_id, name, query)
+    return offer if isinstance(offer, Refusal) else Offered(offer, await slots_of(tx, offer, query))
+
+
+async def offer_of(tx: Tx, account_id: str, name: str, query: SlotQuery) -> Offer | Refusal:
+    """The event type with its hosts, if slots of it can be asked for like this."""
     offer = await catalog.load_offer(tx, account_id, name)
     if offer is None:
         return Refusal(Code.EVENT_TYPE_NOT_FOUND, "There is no such event type.")
@@ -41,22 +50,33 @@ async def list_slots(tx: Tx, account_id: str, name: str, query: SlotQuery) -> Of
         return Refusal(Code.EVENT_TYPE_INACTIVE, "This event type takes no reservations now.")
     if query.host_id is not None and query.host_id not in [host.id for host in offer.hosts]:
         return invalid("host", "is not a host of this event type")
-    return Offered(offer, await slots_of(tx, offer, query))
+    return offer
 
 
 async def slots_of(tx: Tx, offer: Offer, query: SlotQuery) -> SlotList:
     """The slots of an event type that is already at hand."""
-    rules = slot_rules(offer.event_type.rules)
-    hosts = [host for host in offer.hosts if query.host_id in (None, host.id)]
-    start, end = to_ms(query.start), to_ms(query.end)
-    near, far = reach(rules, start, end)
-    taken = await catalog.taken_time(
-        tx, [host.id for host in hosts], from_ms(near), from_ms(far), query.but_reservation
-    )
+    rules, hosts, near, far = _looked_at(offer, query)
+    taken = await catalog.taken_time(tx, [host.id for host in hosts], near, far, query.but_reservation)
     times = [host_time(host, offer.event_type.id, taken[host.id]) for host in hosts]
+    start, end = to_ms(query.start), to_ms(query.end)
     return find_slots(
         rules, times, offer.event_type.rules.assignment, start, end, to_ms(offer.now), query.seats
     )
+
+
+async def mark_of(tx: Tx, offer: Offer, query: SlotQuery) -> tuple[TimeMark, datetime]:
+    """The mark of what `slots_of` would be made from now, and the clock."""
+    _, hosts, near, far = _looked_at(offer, query)
+    account_id = offer.event_type.account_id
+    return await catalog.time_mark(tx, account_id, [host.id for host in hosts], near, far)
+
+
+def _looked_at(offer: Offer, query: SlotQuery) -> tuple[SlotRules, list[Host], datetime, datetime]:
+    """Whose time between which instants decides about these slots."""
+    rules = slot_rules(offer.event_type.rules)
+    near, far = reach(rules, to_ms(query.start), to_ms(query.end))
+    hosts = [host for host in offer.hosts if query.host_id in (None, host.id)]
+    return rules, hosts, from_ms(near), from_ms(far)
 
 
 def slot_rules(rules: EventTypeRules) -> SlotRules:

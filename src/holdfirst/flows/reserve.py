@@ -11,14 +11,13 @@ from holdfirst import ids
 from holdfirst.availability.slots import hosts_offering
 from holdfirst.availability.windows import local_day
 from holdfirst.flows.keyed import Replay, RequestKey, key_refusal
-from holdfirst.flows.list_slots import SlotQuery, host_time, slot_rules, slots_of
+from holdfirst.flows.list_slots import Offered, SlotQuery, host_time, slot_rules
 from holdfirst.interval import from_ms, to_ms
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.calendar_gate import first_verdict
 from holdfirst.reservation.event_type import CalendarCheck, EventTypeRules, Host, Offer, answer_problems
 from holdfirst.reservation.reservation import Reservation, Status
 from holdfirst.settings import Limits
-from holdfirst.store.database import Tx
 from holdfirst.store.reservations import Taken
 
 ATTEND_SECONDS = 6
@@ -252,15 +251,20 @@ def _for_calendars(rules: EventTypeRules, hosts: list[Host]) -> dict[str, Any]:
     }
 
 
-async def what_is_left(tx: Tx, request: ReserveRequest, offer: Offer) -> Refusal:
-    """Somebody else has it; with what is left of that day, so that the customer can choose again at once."""
+def that_day(request: ReserveRequest, offer: Offer) -> SlotQuery:
+    """What is left of the day that was asked for, as the customer counts days."""
     zone = request.customer.get("time_zone") or offer.hosts[0].time_zone
     start, end = local_day(zone, to_ms(request.start))
-    query = SlotQuery(start=from_ms(start), end=from_ms(end), seats=request.seats, host_id=request.host_id)
-    left = await slots_of(tx, offer, query)
+    return SlotQuery(start=from_ms(start), end=from_ms(end), seats=request.seats, host_id=request.host_id)
+
+
+def what_is_left(left: Offered | Refusal) -> Refusal:
+    """Somebody else has it; with what is left of that day, so that the customer can choose again at once."""
+    if isinstance(left, Refusal):
+        return slot_taken()
     slots = [
         {"start": from_ms(slot.start), "end": from_ms(slot.end), "seats_left": slot.seats_left}
-        for slot in left.slots
+        for slot in left.slots.slots
     ]
     return slot_taken(slots)
 

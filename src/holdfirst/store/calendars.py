@@ -289,6 +289,12 @@ async def is_live(tx: Tx, calendar_id: str) -> bool:
     return live
 
 
+async def hosts_name(tx: Tx, host_id: str) -> str | None:
+    """None: there is no such host, whosever it was."""
+    name: str | None = await tx.value("select name from host where id = $1 and deleted_at is null", host_id)
+    return name
+
+
 async def hosts_zone(tx: Tx, host_id: str) -> str:
     zone: str = await tx.value("select time_zone from host where id = $1", host_id)
     return zone

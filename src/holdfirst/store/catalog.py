@@ -66,12 +66,6 @@ async def load_host(tx: Tx, account_id: str, host_id: str) -> Host | None:
     return _host(row) if row else None
 
 
-async def host_by_id(tx: Tx, host_id: str) -> Host | None:
-    """Whosever it is."""
-    row = await tx.row(f"select {_HOST} from host where id = $1 and deleted_at is null", host_id)
-    return _host(row) if row else None
-
-
 async def hosts(tx: Tx, account_id: str, *, before: str | None = None, limit: int = 1000) -> list[Host]:
     """Newest first."""
     rows = await tx.rows(
@@ -368,3 +362,36 @@ async def taken_time(
     ):
         found[row["host_id"]].claims.append(row)
     return found
+
+
+class TimeMark(msgspec.Struct, frozen=True):
+    """What a slot list was made from, in short: equal marks, equal hosts, event types and taken time."""
+
+    catalog: int
+    taken: int
+
+
+async def time_mark(
+    tx: Tx, account_id: str, host_ids: Sequence[str], start: datetime, end: datetime
+) -> tuple[TimeMark, datetime]:
+    """The mark of what `taken_time` and `load_offer` would read, and the clock. Whatever they read is in it."""
+    row = await tx.row(
+        """
+        select (select catalog_version from account where id = $1) as catalog, the_clock() as now,
+            coalesce(bit_xor(one.mark), 0) as taken
+        from unnest($2::text[]) named(id) cross join lateral (
+            select hash_record_extended(busy, 0) as mark
+            from busy where host_id = named.id and ends_at > $3 and starts_at < $4
+            union all
+            select hash_record_extended(claim, 1)
+            from claim
+            where host_id = named.id and ends_at > $3 and starts_at < $4 and live_until > the_clock()
+        ) one
+        """,
+        account_id,
+        list(host_ids),
+        start,
+        end,
+    )
+    assert row is not None
+    return TimeMark(row["catalog"], row["taken"]), row["now"]

@@ -45,10 +45,15 @@ async def reserve(tx: Tx, items: Sequence[dict[str, Any]]) -> list[Taken]:
 
     The members of an item are told in functions.sql; `locks` are the names it needs locked besides its hosts.
     """
+    return await claim_under(tx, items, [f"host:{host}" for item in items for host in item["hosts"]])
+
+
+async def claim_under(tx: Tx, items: Sequence[dict[str, Any]], locks: Sequence[str]) -> list[Taken]:
+    """`reserve` under these locks for its hosts, and each item's own (bench/variants.py asks with others)."""
     looked_at = [(host, item["starts_at"], item["ends_at"]) for item in items for host in item["hosts"]]
     rows = await tx.rows(
         "select * from reserve($1, $2, $3, $4, $5)",
-        [name for item in items for name in item["locks"]] + [f"host:{host}" for host, _, _ in looked_at],
+        [name for item in items for name in item["locks"]] + list(locks),
         [host for host, _, _ in looked_at],
         [start for _, start, _ in looked_at],
         [end for _, _, end in looked_at],

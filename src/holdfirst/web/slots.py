@@ -17,7 +17,7 @@ import msgspec
 
 from holdfirst.availability.slots import Slot
 from holdfirst.availability.windows import is_zone, local_day
-from holdfirst.flows.list_slots import Offered, SlotQuery, list_slots
+from holdfirst.flows.list_slots import Offered, SlotQuery
 from holdfirst.interval import DAY_MS, from_ms
 from holdfirst.refusal import Code
 from holdfirst.reservation.reservation import Reservation, Status
@@ -26,6 +26,7 @@ from holdfirst.web.operation import READERS, Answer, Call, Operation, unless_ref
 from holdfirst.web.requests import SlotsAsked, check_instants, raise_faults
 
 RANGE_MAX = timedelta(days=100)
+ZONES_TOLD_MAX = 4
 VARY = "Authorization, X-Holdfirst-Hold"
 
 
@@ -58,18 +59,28 @@ async def get_slots(call: Call) -> Answer:
         but_reservation=own.id if own is not None and _is_hold(own, call) else None,
     )
     offered: Offered = unless_refused(
-        await call.world.database.single(list_slots, call.who.account_id, call.path["event_type"], query)
+        await call.world.slot_lists.ask(call.who.account_id, call.path["event_type"], query)
     )
     zone = asked.time_zone or offered.offer.time_zone
-    body = render(offered, zone)
+    body, etag = _told(offered, zone)
     headers = {
-        "etag": f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"',
+        "etag": etag,
         "vary": VARY,
         "cache-control": "private, no-store" if hold else "private, no-cache",
     }
     if _known(call.incoming.headers.get("if-none-match"), headers["etag"]):
         return Answer(status=304, headers=headers)
     return Answer(body, headers=headers)
+
+
+def _told(offered: Offered, zone: str) -> tuple[bytes, str]:
+    """The body and its tag. The very same list is rendered once for each zone."""
+    if zone not in offered.told:
+        if len(offered.told) >= ZONES_TOLD_MAX:
+            offered.told.clear()
+        body = render(offered, zone)
+        offered.told[zone] = body, f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+    return offered.told[zone]
 
 
 def _is_hold(own: Reservation, call: Call) -> bool:

@@ -74,9 +74,10 @@ begin
 end $$;
 create trigger event_types_count_their_changes after insert or update on event_type
     for each row execute function count_catalog_change();
-create trigger hosts_count_their_changes after insert or update of
-    account_id, slug, name, email, time_zone, schedule, payment_account_id, external_id, metadata, deleted_at on host
-    for each row execute function count_catalog_change();
+create trigger new_hosts_count after insert on host for each row execute function count_catalog_change();
+create trigger hosts_count_their_changes after update on host for each row
+    when (to_jsonb(old) - 'newest_end' is distinct from to_jsonb(new) - 'newest_end')
+    execute function count_catalog_change();
 
 create table busy (
     account_id text not null references account,

@@ -7,8 +7,6 @@ create index busy_from_source on busy (source, key) where source <> '';
 
 -- Whether a calendar of this host is asked before it is booked.
 alter table host add column connected boolean not null default false;
-create trigger connecting_a_calendar_is_a_change after update of connected on host
-    for each row when (old.connected <> new.connected) execute function count_catalog_change();
 
 alter table reservation
     add column in_calendars boolean not null default false,
