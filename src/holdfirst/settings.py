@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     trusted_proxies: str = ""
     allow_private: str = ""
     calendar_poll_seconds: Annotated[int, Field(ge=1, le=3600)] = 30
+    google_client_id: str | None = None
+    google_client_secret: str | None = None
     database_connections_max: Annotated[int, Field(ge=2, le=500)] = 16
 
     @property

@@ -19,6 +19,7 @@ from holdfirst.errors import ConfigurationError
 from holdfirst.flows import accounts, at_rest
 from holdfirst.key_ring import KeyRing, open_ring
 from holdfirst.providers.caldav import CalDav
+from holdfirst.providers.google import Google, GoogleClient
 from holdfirst.providers.icalendar_reader import IcalendarReader
 from holdfirst.providers.ics import Ics
 from holdfirst.providers.mail_files import MailFiles
@@ -70,6 +71,7 @@ async def open_parts(settings: Settings, database_url: str, public_url: str) -> 
         database.on_announce = doorbell.ring
         ringing = asyncio.create_task(doorbell.run())
         stack.callback(ringing.cancel)
+        calendars = await _calendars(settings, stack)
         world = World(
             database=database,
             claims=Together(database, reservations.reserve, reservations.key_of),
@@ -81,7 +83,8 @@ async def open_parts(settings: Settings, database_url: str, public_url: str) -> 
             mail=_mail(settings),
             public_url=public_url,
             mail_from=settings.mail_from,
-            calendars=await _calendars(settings, stack),
+            calendars=calendars,
+            consents={name: one for name, one in calendars.items() if isinstance(one, Google)},
         )
         await database.run(accounts.found, key_ring)
         yield Parts(settings, world, doorbell, company)
@@ -122,7 +125,11 @@ async def _calendars(settings: Settings, stack: contextlib.AsyncExitStack) -> di
     reader = IcalendarReader()
     stack.push_async_callback(reader.aclose)
     caldav, ics = CalDav(outward, reader), Ics(outward, reader)
-    return {caldav.name: caldav, ics.name: ics}
+    known: dict[str, CalendarProvider] = {caldav.name: caldav, ics.name: ics}
+    if settings.google_client_id and settings.google_client_secret:
+        client = GoogleClient(settings.google_client_id, settings.google_client_secret)
+        known[Google.name] = Google(outward, client)
+    return known
 
 
 async def _known_ring(settings: Settings, database: Database) -> KeyRing:

@@ -8,8 +8,11 @@ import pytest
 
 from conftest import Clock
 from holdfirst.effects import confirm as confirming
+from holdfirst.flows import at_rest
 from holdfirst.flows.calendar_connections import disconnect
 from holdfirst.flows.confirm import Asks, ConfirmRequest
+from holdfirst.flows.hosts import delete_host
+from holdfirst.key_ring import KeyRing
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.reservation import EndedBy, Reservation, Status
 from holdfirst.store import calendar_events, calendars
@@ -245,3 +248,26 @@ async def test_what_stood_before_is_written_when_a_host_connects(database: Datab
     there = sorted((entry.start, str(entry.state)) for entry in shop.calendars.ours()["one"])
     assert there == [(one.start, "confirmed"), (held.start, "hold")]
     assert (await shop.read(held.id)).calendar_verdict == "clean"
+
+
+async def test_credentials_survive_another_key(database: Database):
+    shop, connection = await open_practice(database)
+    old = shop.world.key_ring
+    both = KeyRing([b"n" * 32, b"k" * 32])
+    assert not await database.run(at_rest.known_ring, KeyRing([b"n" * 32]).fingerprints)
+    assert await database.run(at_rest.reseal, both) == 2
+    found = await database.run(calendars.load_connection, connection)
+    assert found is not None
+    assert KeyRing([b"n" * 32]).unseal(found.sealed_credentials, connection) == b"{}"
+    assert not old.sealed_with_newest(found.sealed_credentials)
+
+
+async def test_a_host_that_is_deleted_takes_its_connections_along(database: Database):
+    shop, connection = await open_practice(database)
+    async with database.statement() as tx:
+        await tx.execute("update event_type set deleted_at = the_clock()")
+    assert await database.run(delete_host, shop.account_id, shop.hosts[0]) is None
+    assert await database.run(calendars.load_connection, connection) is None
+    before = shop.calendars.calls.total()
+    await read_calendars(shop)
+    assert shop.calendars.calls.total() == before

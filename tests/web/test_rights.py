@@ -46,6 +46,7 @@ RIGHTS = {
     "DELETE /v1/calendar-connections/{connection:str}": "s",
     "POST /v1/calendar-connections/{connection:str}/sync": "s",
     "GET /v1/calendar-connections/{connection:str}/calendars": "s",
+    "GET /oauth/{provider:str}/callback": "-",
     "GET /calendars/{host:str}/{token:str}": "-",
     "GET /v1/event-types/{event_type:str}/slots": "sp",
     "GET /v1/event-types/{event_type:str}/slots/stream": "sp",

@@ -113,5 +113,17 @@ class CalendarProvider(Protocol):
         ...
 
 
+class ConsentProvider(Protocol):
+    """A company whose host lets us in at a page of its own (OAuth 2)."""
+
+    def consent_url(self, redirect_uri: str, state: str, challenge: str) -> str:
+        """Where the host goes. `challenge`: of the verifier that `secrets_for` is given (RFC 7636, S256)."""
+        ...
+
+    async def secrets_for(self, code: str, redirect_uri: str, verifier: str) -> Mapping[str, str]:
+        """What the host's consent is worth. Raises `CalendarDenied` where it is worth nothing."""
+        ...
+
+
 class EventGone(Exception):
     """Our event was there and somebody has taken it away."""

@@ -165,6 +165,26 @@ async def delete_connection(tx: Tx, connection_id: str) -> None:
     )
 
 
+async def sealed_of_all_accounts(tx: Tx) -> list[tuple[str, bytes]]:
+    """(connection, its sealed credentials), deleted ones too."""
+    rows = await tx.rows("select id, sealed_credentials from calendar_connection order by id for update")
+    return [(row["id"], row["sealed_credentials"]) for row in rows]
+
+
+async def sealing_fingerprints(tx: Tx) -> set[str]:
+    """Of the keys that stored credentials are sealed with: see `key_ring.py`."""
+    rows = await tx.rows(
+        "select distinct encode(substring(sealed_credentials from 2 for 4), 'hex') as mark from calendar_connection"
+    )
+    return {row["mark"] for row in rows}
+
+
+async def set_credentials(tx: Tx, connection_id: str, sealed: bytes) -> None:
+    await tx.execute(
+        "update calendar_connection set sealed_credentials = $2 where id = $1", connection_id, sealed
+    )
+
+
 async def mark_host(tx: Tx, host_id: str) -> None:
     """Whether this host has calendars; read with each offer, so that a host without any pays for nothing."""
     await tx.execute(

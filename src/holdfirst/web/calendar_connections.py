@@ -9,12 +9,13 @@ from msgspec import UNSET
 
 from holdfirst import ids
 from holdfirst.effects import connect_calendar, sync_calendar
+from holdfirst.effects.consent import consent_url
 from holdfirst.flows import calendar_connections
 from holdfirst.flows.calendar_connections import Roles, WantedConnection
 from holdfirst.flows.keyed import Replay
 from holdfirst.refusal import Code, Refusal
 from holdfirst.store import calendars
-from holdfirst.store.calendars import Calendar, Connection
+from holdfirst.store.calendars import Calendar, Connection, ConnectionStatus
 from holdfirst.store.database import Tx
 from holdfirst.web import paging
 from holdfirst.web.answers import Page
@@ -31,10 +32,12 @@ from holdfirst.web.calendar_forms import (
 )
 from holdfirst.web.hosts import REPLAYED
 from holdfirst.web.operation import SECRET, Answer, Call, Empty, Operation, unless_refused
+from holdfirst.web.requests import check_urls
 
 
 async def create_connection(call: Call) -> Answer:
     form: ConnectionForm = call.body
+    check_urls(return_url=form.return_url)
     secrets, field = unless_refused(secrets_of(form, call.world.calendars))
     connection_id = ids.make("con")
     wanted = WantedConnection(
@@ -49,6 +52,8 @@ async def create_connection(call: Call) -> Answer:
     )
 
     async def work() -> Connection | Refusal:
+        if form.provider in call.world.consents and "refresh_token" not in secrets:
+            return await call.world.database.run(calendar_connections.connect, wanted, None)
         return await connect_calendar.connect(call.world, wanted, secrets, field)
 
     done = await call.through(work, lambda made: (201, {"id": made.id}))
@@ -115,7 +120,9 @@ async def delete_connection(call: Call) -> Answer:
 
 async def _told(call: Call, connection_id: str) -> ConnectionAnswer:
     connection, found = await _load(call, connection_id)
-    return connection_answer(connection, found, livemode=call.who.livemode)
+    asks = connection.status is not ConnectionStatus.ACTIVE and connection.provider in call.world.consents
+    url = consent_url(call.world, connection) if asks else None
+    return connection_answer(connection, found, livemode=call.who.livemode, authorize_url=url)
 
 
 async def _load(call: Call, connection_id: str) -> tuple[Connection, list[Calendar]]:

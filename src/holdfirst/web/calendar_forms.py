@@ -115,6 +115,11 @@ def secrets_of(
             if form.url is None:
                 return invalid("url", "is needed for a feed")
             return {"url": form.url}, "url"
+        case "google":
+            # Without a token: the host is sent to Google's own page.
+            token = {} if form.refresh_token is None else {"refresh_token": form.refresh_token}
+            onward = {} if form.return_url is None else {"return_url": form.return_url}
+            return token | onward, "refresh_token"
         case _:
             if form.credentials is None:
                 return invalid("credentials", "are needed for a CalDAV account")
@@ -128,7 +133,7 @@ def secrets_in(credentials: Credentials) -> tuple[dict[str, str], str] | Refusal
 
 
 def connection_answer(
-    connection: Connection, calendars: Sequence[Calendar], *, livemode: bool
+    connection: Connection, calendars: Sequence[Calendar], *, livemode: bool, authorize_url: str | None
 ) -> ConnectionAnswer:
     used = [one for one in calendars if one.in_use]
     read = [one.read_at for one in used]
@@ -151,6 +156,7 @@ def connection_answer(
         when_moved=connection.when_moved,
         when_deleted=connection.when_deleted,
         created_at=z(connection.created_at),
+        authorize_url=UNSET if authorize_url is None else authorize_url,
     )
 
 
