@@ -8,7 +8,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test crash check format openapi bench clean
+.PHONY: help setup setup-dev demo test races races-all simulate crash check format openapi bench clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,8 +40,19 @@ check: setup-dev ## Format, lint, types, imports: no database, seconds
 test: check ## Everything: the checks, then all tests on a PostgreSQL of their own
 	$(RUN) pytest -n 2 --dist loadgroup
 
+races: setup-dev ## Every race: all states of the core, and what else lies in tests/races
+	$(RUN) pytest -n 2 --dist loadgroup tests/races
+
+races-all: setup-dev ## The same with the long searches
+	$(RUN) pytest -n 2 --dist loadgroup -m 'slow or not slow' tests/races
+
+EVENTS ?= 10000000
+STEPS ?= 1000000
+simulate: setup-dev ## Random courses in virtual time; SEED=… runs one again, EVENTS=… STEPS=… more of them
+	PYTHONPATH=src:tests $(RUN) simulation --events $(EVENTS) --steps $(STEPS) $(if $(SEED),--seed $(SEED))
+
 crash: setup-dev ## Kill servers and databases at random moments, for minutes
-	$(RUN) pytest -n 2 -m slow
+	$(RUN) pytest -n 2 -m slow tests/processes
 
 openapi: setup-dev ## Write docs/openapi.json from the code
 	$(RUN) holdfirst.web.openapi > docs/openapi.json

@@ -7,7 +7,7 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -114,3 +114,27 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 async def clock(database: Database) -> Clock:
     return Clock(database)
+
+
+@pytest.fixture
+def figures(record_property) -> Callable[..., None]:
+    """Numbers that a laboratory adds up over its tests; printed in one line when the run is over."""
+
+    def add(laboratory: str, **numbers: float) -> None:
+        record_property("figures", (laboratory, numbers))
+
+    return add
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    sums: dict[str, dict[str, float]] = {}
+    for report in terminalreporter.stats.get("passed", []):
+        for name, told in report.user_properties:
+            if name == "figures":
+                laboratory, numbers = told
+                line = sums.setdefault(laboratory, {})
+                for what, number in numbers.items():
+                    line[what] = line.get(what, 0) + number
+    for laboratory, line in sorted(sums.items()):
+        told = ", ".join(f"{number:,.0f} {what.replace('_', ' ')}" for what, number in line.items())
+        terminalreporter.write_line(f"{laboratory}: {told}")

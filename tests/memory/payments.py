@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`holdfirst.store.payments` in memory."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from holdfirst.payment.payment import CAN_BRING_MONEY, Disposition, Payment, PaymentStatus
+from holdfirst.payment.provider import CheckoutSpec, Notification
+from holdfirst.store.payments import PaymentAccount, Refund
+from memory.tables import MemoryTx, require
+
+
+async def insert(tx: MemoryTx, payment: Payment, spec: CheckoutSpec) -> None:
+    await tx.turn()
+    _put(tx, payment)
+    tx.put("spec", payment.id, spec)
+
+
+def _put(tx: MemoryTx, row: Payment) -> None:
+    """The constraints of `payment` (0001_first.sql)."""
+    given = row.refunded_minor + row.refund_due_minor
+    fits = row.refunded_minor >= 0 <= row.refund_due_minor and given <= row.captured_minor
+    require("nothing_is_given_back_that_was_not_taken", fits)
+    for other in tx.rows("payment"):
+        if other.id == row.id:
+            continue
+        ref = (row.payment_account_id, row.provider_ref)
+        same = row.provider_ref is not None and ref == (other.payment_account_id, other.provider_ref)
+        require("a_checkout_belongs_to_one_payment", not same)
+        if other.reservation_id != row.reservation_id:
+            continue
+        both_open = row.status is other.status is PaymentStatus.OPEN
+        require("one_checkout_is_open_per_reservation", not both_open)
+        both_kept = row.disposition is other.disposition is Disposition.KEEP
+        require("one_payment_is_kept_per_reservation", not both_kept)
+    tx.put("payment", row.id, row)
+
+
+async def load(tx: MemoryTx, payment_id: str) -> Payment | None:
+    await tx.turn()
+    found: Payment | None = tx.get("payment", payment_id)
+    return found
+
+
+async def lock(tx: MemoryTx, payment_id: str) -> Payment | None:
+    await tx.turn()
+    await tx.lock("payment", payment_id)
+    found: Payment | None = tx.get("payment", payment_id)
+    return found
+
+
+async def lock_all(tx: MemoryTx, reservation_id: str) -> list[Payment]:
+    await tx.turn()
+    found = []
+    for payment in _of(tx, reservation_id):
+        await tx.lock("payment", payment.id)
+        found.append(tx.get("payment", payment.id))
+    return found
+
+
+def _of(tx: MemoryTx, reservation_id: str) -> list[Payment]:
+    ours = (one for one in tx.rows("payment") if one.reservation_id == reservation_id)
+    return sorted(ours, key=lambda one: one.id)
+
+
+async def of_reservations(tx: MemoryTx, reservation_ids: Sequence[str]) -> dict[str, list[Payment]]:
+    await tx.turn()
+    return {one: _of(tx, one) for one in reservation_ids}
+
+
+async def spec_of(tx: MemoryTx, payment_id: str) -> CheckoutSpec:
+    await tx.turn()
+    spec: CheckoutSpec = tx.get("spec", payment_id)
+    return spec
+
+
+async def by_ref(tx: MemoryTx, payment_account_id: str, provider_ref: str) -> Payment | None:
+    await tx.turn()
+    wanted = (payment_account_id, provider_ref)
+    found = (one for one in tx.rows("payment") if (one.payment_account_id, one.provider_ref) == wanted)
+    return next(found, None)
+
+
+async def save(tx: MemoryTx, payment: Payment) -> None:
+    await tx.turn()
+    await tx.lock("payment", payment.id)
+    _put(tx, payment)
+
+
+async def note_resolution(tx: MemoryTx, payment_id: str, note: str) -> None:
+    await tx.turn()
+    await tx.lock("payment", payment_id)
+
+
+async def ask_now(tx: MemoryTx, payment_id: str, least: timedelta) -> bool:
+    await tx.turn()
+    await tx.lock("payment", payment_id)
+    row, now = tx.get("payment", payment_id), tx.memory.clock()
+    if row is None or (row.asked_at is not None and row.asked_at > now - least):
+        return False
+    tx.put("payment", payment_id, replace(row, asked_at=now))
+    return True
+
+
+async def can_bring_money(tx: MemoryTx) -> list[tuple[str, str]]:
+    await tx.turn()
+    return sorted(
+        ((one.account_id, one.id) for one in tx.rows("payment") if one.status in CAN_BRING_MONEY),
+        key=lambda pair: pair[1],
+    )
+
+
+async def insert_refund(tx: MemoryTx, refund: Refund) -> None:
+    await tx.turn()
+    tx.put("refund", refund.id, refund)
+
+
+async def refunds_of(tx: MemoryTx, payment_id: str) -> list[Refund]:
+    await tx.turn()
+    ours = (one for one in tx.rows("refund") if one.payment_id == payment_id)
+    return sorted(ours, key=lambda one: one.id)
+
+
+async def mark_refund_sent(tx: MemoryTx, refund_id: str) -> None:
+    await tx.turn()
+    await tx.lock("refund", refund_id)
+    tx.put("refund", refund_id, replace(tx.get("refund", refund_id), sent=True))
+
+
+async def mark_refund_done(tx: MemoryTx, refund_id: str, at: datetime) -> None:
+    await tx.turn()
+    await tx.lock("refund", refund_id)
+    tx.put("refund", refund_id, replace(tx.get("refund", refund_id), status="done"))
+
+
+async def store_notification(tx: MemoryTx, provider: str, payment_account_id: str, raw: Notification) -> None:
+    await tx.turn()
+    tx.put("notification", tx.next_number(), raw)
+
+
+async def load_payee(tx: MemoryTx, payment_account_id: str) -> PaymentAccount | None:
+    await tx.turn()
+    payee: PaymentAccount | None = tx.get("payee", payment_account_id)
+    return payee
+
+
+async def load_payee_even_deleted(tx: MemoryTx, payment_account_id: str) -> PaymentAccount:
+    await tx.turn()
+    payee: PaymentAccount = tx.get("payee", payment_account_id)
+    return payee
+
+
+async def payees(tx: MemoryTx, account_id: str) -> list[PaymentAccount]:
+    await tx.turn()
+    ours = (one for one in tx.rows("payee") if one.account_id == account_id)
+    return sorted(ours, key=lambda one: one.id)

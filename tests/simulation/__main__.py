@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`make simulate`: as many events of the core and steps of the services as asked for, or one seed again."""
+
+import argparse
+import os
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from itertools import count
+
+from holdfirst.payment.payment import Mode
+from simulation.town import Course, run
+from simulation.walks import Walked, walk
+
+SHARE = 250_000
+"""Events of one walk's process before it is asked for more."""
+
+
+def walked(number: int) -> Walked:
+    return walk(number, SHARE, list(Mode)[number % 3])
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(prog="make simulate")
+    asked.add_argument("--seed", type=int)
+    asked.add_argument("--events", type=int, default=10_000_000)
+    asked.add_argument("--steps", type=int, default=1_000_000)
+    asked.add_argument("--first", type=int, default=1000)
+    told = asked.parse_args()
+    if told.seed is not None:
+        print(run(told.seed))
+        os._exit(0)
+    began, events, steps, days, courses = time.monotonic(), 0, 0, 0.0, 0
+    with ProcessPoolExecutor(2, max_tasks_per_child=8) as pool:
+        for one in pool.map(walked, range(told.first, told.first + -(-told.events // SHARE))):
+            events += one.events
+        seeds = count(told.first)
+        while steps < told.steps:
+            course: Course
+            for course in pool.map(run, [next(seeds) for _ in range(4)]):
+                steps, days, courses = steps + course.steps, days + course.days, courses + 1
+    print(
+        f"simulation: {events:,} events of the core, {steps:,} steps of the services in {courses} courses"
+        f" ({days:,.0f} simulated days), {time.monotonic() - began:.0f} s, no promise broken"
+    )
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps a small book of its own: who was told what, and whose money is where. It asks none of the code under test.
+
+`committed` looks at each transaction, `told` at each answer, `at_rest` at the end, when nothing is left to be done.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from holdfirst.payment.payment import Mode
+from holdfirst.payment.sandbox import State
+from holdfirst.reservation.reservation import EndedBy, Reservation, Status
+from memory import Memory, MemoryTx
+from races.exhaustive.promises import live
+from simulation.company import Company
+
+OVER = (Status.RELEASED, Status.EXPIRED, Status.CANCELLED)
+
+
+class Broken(AssertionError):
+    """A promise."""
+
+
+class Auditor:
+    def __init__(self, memory: Memory, company: Company) -> None:
+        self._memory, self._company = memory, company
+        self._rows: dict[str, Reservation] = {}
+        self._by_host: dict[str, set[str]] = {}
+        self._charges_seen = 0
+        self._promised: dict[str, tuple[Status, datetime]] = {}
+        self.mails: dict[str, int] = {}
+        self.looked = self.answers = 0
+
+    # Each commit
+
+    def committed(self, tx: MemoryTx) -> None:
+        now = self._memory.clock()
+        for name, row in tx.writes.get("reservation", {}).items():
+            self.looked += 1
+            self._changed(self._rows.get(name), row, now)
+            self._rows[name] = row
+            for host in row.hosts:
+                self._by_host.setdefault(host, set()).add(name)
+            if live(row, now):
+                self._alone(row, now)
+        self.charged(now)
+
+    def _changed(self, before: Reservation | None, row: Reservation, now: datetime) -> None:
+        if before is None:
+            return
+        was, is_ = before.status, row.status
+        if was in (Status.RELEASED, Status.CANCELLED) and is_ is not was:
+            raise Broken(f"{row.id}: {was} is final, and it became {is_}")
+        if was is Status.CONFIRMED and is_ not in (Status.CONFIRMED, Status.CANCELLED):
+            raise Broken(f"P5: {row.id} was confirmed and became {is_}")
+        clock = row.ended is not None and row.ended.by is EndedBy.CLOCK
+        if was is Status.HELD and is_ is Status.EXPIRED and clock and now < before.held_until:
+            raise Broken(f"P4: {row.id} ended before its deadline")
+        if is_ is Status.CONFIRMED and was is not Status.CONFIRMED:
+            self._by_whose_word(row)
+
+    def _by_whose_word(self, row: Reservation) -> None:
+        if not row.priced or row.payment_reference is not None:
+            return
+        payment = self._memory.tables["payment"].get(row.paid_by)
+        checkout = self._company.checkouts.get(payment.provider_ref) if payment is not None else None
+        if checkout is None or checkout.captured_minor != row.price.amount_minor:  # type: ignore[union-attr]
+            raise Broken(f"P3: {row.id} is confirmed, and the company has not captured its price")
+
+    def _alone(self, row: Reservation, now: datetime) -> None:
+        for host in row.hosts:
+            for name in list(self._by_host[host]):
+                other = self._rows[name]
+                if name == row.id or host not in other.hosts:
+                    continue
+                if not live(other, now):
+                    continue
+                if other.start < row.end and row.start < other.end:
+                    raise Broken(f"P1: {row.id} ({row.status}) and {name} ({other.status}) overlap")
+
+    def charged(self, now: datetime) -> None:
+        """P2: each charge that is new, and whether there was a slot for it."""
+        new = self._company.charges[self._charges_seen :]
+        self._charges_seen = len(self._company.charges)
+        for ref in new:
+            checkout = self._company.checkouts[ref]
+            payment = self._memory.tables["payment"].get(checkout.key)
+            row = self._memory.tables["reservation"][payment.reservation_id]
+            forced = row.ended is not None and row.ended.by is EndedBy.ACCOUNT
+            if checkout.mode is Mode.AUTHORIZE and not forced:
+                owned = row.paid_by == payment.id and row.status in (Status.PROCESSING, Status.CONFIRMED)
+                if not owned:
+                    raise Broken(f"P2: {payment.id} was captured while {row.id} is {row.status}")
+
+    # Each answer
+
+    def told(self, row: Reservation, now: datetime) -> None:
+        """P6: what is told is committed; and P1 by what was told to others."""
+        self.answers += 1
+        kept = self._memory.tables["reservation"].get(row.id)
+        if kept is None:
+            raise Broken(f"P6: {row.id} was told, and it is not there")
+        if row.status is Status.CONFIRMED and kept.status not in (Status.CONFIRMED, Status.CANCELLED):
+            raise Broken(f"P6: {row.id} was told confirmed, and it is {kept.status}")
+        if row.status in OVER and row.status is not Status.EXPIRED and kept.status is not row.status:
+            raise Broken(f"P6: {row.id} was told {row.status}, and it is {kept.status}")
+
+    def taken(self, host: str, start: datetime, end: datetime, since: datetime) -> None:
+        """P4: somebody was told that this time is taken; so somebody had it at some moment since it was asked."""
+        for name in self._by_host.get(host, ()):
+            row = self._rows[name]
+            if row.start < end and start < row.end and (live(row, since) or _ended_since(row, since)):
+                return
+        raise Broken(f"P4: {start} was refused, and nobody had it")
+
+    def mailed(self, message_id: str, subject: str) -> None:
+        self.mails[message_id] = self.mails.get(message_id, 0) + 1
+
+    # The end
+
+    def at_rest(self) -> None:
+        tables = self._memory.tables
+        left = [row.key for row in tables["job"].values() if row.kind not in ("advance", "deadline")]
+        if left:
+            raise Broken(f"P6: never done: {sorted(left)[:5]}")
+        for payment in tables["payment"].values():
+            self._settled(payment, tables["reservation"][payment.reservation_id])
+        for row in tables["reservation"].values():
+            if row.status in (Status.HELD, Status.PROCESSING):
+                raise Broken(f"P4: {row.id} is {row.status} for ever")
+            told = [name for name in self.mails if name.startswith(f"<{row.id}.confirmed")]
+            if row.confirmed_at is not None and not told:
+                raise Broken(f"P6: {row.id} was confirmed, and nobody was told")
+
+    def _settled(self, payment: Any, row: Reservation) -> None:
+        checkout = self._company.checkouts.get(payment.provider_ref)
+        if checkout is None:
+            if payment.provider_ref is None and f"ref_{payment.id}" in self._company.checkouts:
+                raise Broken(f"P6: the checkout of {payment.id} is not known")
+            return
+        kept = checkout.captured_minor - checkout.refunded_minor
+        owns = row.paid_by == payment.id and row.status in (Status.CONFIRMED, Status.CANCELLED)
+        if payment.refund_due_minor:
+            raise Broken(f"P2: {payment.id} owes {payment.refund_due_minor} for ever")
+        if kept != payment.kept_minor:
+            raise Broken(f"P2: {payment.id}: kept {payment.kept_minor}, at the company {kept}")
+        if kept and not owns:
+            raise Broken(f"P2: money of {payment.id} is kept, and {row.id} ({row.status}) does not own it")
+        if checkout.state is State.AUTHORIZED:
+            raise Broken(f"P2: the authorisation of {payment.id} hangs")
+        if checkout.state is State.OPEN and checkout.mode is not Mode.SALE_UNCLOSEABLE:
+            raise Broken(f"P2: the checkout of {payment.id} is open, and {row.id} is {row.status}")
+
+
+def _ended_since(row: Reservation, since: datetime) -> bool:
+    return row.status in OVER and row.ended is not None and row.ended.at >= since - timedelta(seconds=1)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Seeds of the simulated practice. `make simulate SEED=7` runs one again, `make simulate RUNS=…` more of them."""
+
+import pytest
+
+from holdfirst.payment.payment import Mode
+from races.exhaustive.mutants import without
+from simulation import town
+from simulation.mutants import MUTANTS, Mutant
+from simulation.town import run
+from simulation.walks import walk
+
+SEEDS = range(3)
+REGRESSIONS: list[int] = []
+"""Seeds that once showed a fault."""
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("seed", [*SEEDS, *REGRESSIONS])
+async def test_no_promise_is_broken(seed: int, figures, apart) -> None:
+    course = await apart(run, seed)
+    assert course.answers > 0 and course.crashes > 0
+    figures(
+        "simulation",
+        steps=course.steps,
+        transactions=course.transactions,
+        answers=course.answers,
+        crashes=course.crashes,
+        days=course.days,
+    )
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("mode", list(Mode))
+async def test_random_walks_through_the_core(mode: Mode, figures, apart) -> None:
+    walked = await apart(walk, 7, 50_000, mode)
+    figures("simulation", events_of_the_core=walked.events)
+
+
+@pytest.mark.filterwarnings("ignore")
+async def test_the_same_seed_takes_the_same_course(apart) -> None:
+    assert await apart(run, 3) == await apart(run, 3)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+async def test_a_missing_guard_is_found(mutant: Mutant, figures, apart) -> None:
+    """Within so many seeds."""
+
+    def caught() -> str | None:
+        with without(mutant.guard, mutant.broken):
+            for seed in mutant.seeds:
+                try:
+                    town.run(seed)
+                except Exception as error:
+                    return f"{type(error).__name__}: {error}"
+        return None
+
+    told = await apart(caught)
+    assert told is not None and mutant.says in told, told
+    figures("simulation", mutants_caught=1)
