@@ -102,3 +102,44 @@ async def test_our_own_events_are_not_busy_twice(practice: Practice):
 
 def practice_start(held: dict) -> datetime:
     return datetime.fromisoformat(held["start"])
+
+
+@pytest.mark.parametrize("firm", [False, True])
+async def test_what_moves_moves_in_the_calendars(practice: Practice, firm: bool):
+    house = practice.house
+    held = await practice.held()
+    if firm:
+        await house.verb(held, "confirm")
+        await house.settle()
+    taken, free = practice.start(), practice.start()
+    practice.stranger(taken, which=1)
+    refused = await house.verb(held, "reschedule", {"start": taken.isoformat()})
+    assert (refused.status_code, refused.json()["code"]) == (409, "slot_taken")
+    assert (await house.read(held))["start"] == held["start"]
+    key = {"idempotency_key": "move"}
+    moved = await house.verb(held, "reschedule", {"start": free.isoformat()}, **key)
+    assert moved.status_code == 200, moved.text
+    practice.stranger(free, name=None, which=1)
+    again = await house.verb(held, "reschedule", {"start": free.isoformat()}, **key)
+    assert (again.status_code, again.headers["idempotency-replayed"]) == (200, "true")
+    await house.settle()
+    told = await house.read(held)
+    stamp = f"DTSTART:{free:%Y%m%dT%H%M%SZ}"
+    if firm:
+        # The stranger came after the question; it is flagged by the one that follows the move.
+        assert (told["status"], told["calendars"]["verdict"]) == ("confirmed", "conflict")
+        [[text], []] = await practice.ours()
+        assert stamp in text
+    else:
+        assert (told["status"], told["ended"]["by"]) == ("released", "calendar")
+        assert await practice.ours() == [[], []]
+
+
+async def test_what_is_told_of_a_customer_later_is_told_in_the_calendar(practice: Practice):
+    held = await practice.held()
+    await practice.house.verb(held, "confirm")
+    await practice.house.settle()
+    await practice.house.ask("PATCH", f"/v1/reservations/{held['id']}", {"customer": {"name": "Berta"}})
+    await practice.house.settle()
+    [[text], _] = await practice.ours()
+    assert "SUMMARY:Berta: free" in text

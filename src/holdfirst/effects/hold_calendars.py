@@ -19,6 +19,7 @@ from holdfirst.effects.world import World
 from holdfirst.errors import CalendarDenied, HoldfirstError, ProviderUnavailable
 from holdfirst.flows import calendar_health, calendar_holds
 from holdfirst.flows.calendar_holds import Plan, ToAsk, ToWrite
+from holdfirst.flows.reserve import slot_taken
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.calendar_gate import settled_at
 from holdfirst.reservation.event_type import CalendarCheck
@@ -93,6 +94,19 @@ async def calendars_refuse(world: World, reservation: Reservation, check: Calend
             return calendar_unreachable()
 
 
+async def calendars_refuse_move(world: World, reservation_id: str, start: datetime) -> Refusal | None:
+    """Before a reservation moves: whether its hosts' calendars are free then. Its own events are no conflict. What is
+    written there in the meantime is found by the question that follows the move.
+    """
+    plan = await world.database.run(calendar_holds.plan_of_move, reservation_id, start)
+    if plan is None:
+        return None
+    seen = await _read_all(world, plan, HOLD_SECONDS_MAX)
+    if seen is None:
+        return calendar_unreachable()
+    return slot_taken() if await world.database.run(calendar_holds.strangers, plan, seen) else None
+
+
 def calendar_unreachable() -> Refusal:
     return Refusal(
         Code.CALENDAR_UNREACHABLE,
@@ -135,13 +149,19 @@ async def _write(world: World, one: ToWrite, seconds: float) -> HoldfirstError |
 
 async def _ask_and_judge(world: World, plan: Plan, seconds: float) -> Reservation | None:
     """None: a calendar did not answer, and there is no verdict."""
+    seen = await _read_all(world, plan, seconds)
+    return None if seen is None else await world.database.run(calendar_holds.judge, plan, seen, world.limits)
+
+
+async def _read_all(world: World, plan: Plan, seconds: float) -> dict[str, Sequence[Occurrence]] | None:
+    """What each calendar shows, by calendar; None: one of them did not answer."""
     seen = await asyncio.gather(*[_read(world, plan, one, seconds) for one in plan.ask])
     by_calendar: dict[str, Sequence[Occurrence]] = {}
     for one, occurrences in zip(plan.ask, seen, strict=True):
         if occurrences is None:
             return None
         by_calendar[one.calendar.id] = occurrences
-    return await world.database.run(calendar_holds.judge, plan, by_calendar, world.limits)
+    return by_calendar
 
 
 async def _read(world: World, plan: Plan, one: ToAsk, seconds: float) -> Sequence[Occurrence] | None:

@@ -56,6 +56,11 @@ def verified(reservation: Reservation, verdict: CalendarVerdict, asked_at: datet
     return replace(reservation, calendar_verdict=verdict, verified_at=asked_at)
 
 
+def unasked(reservation: Reservation, check: CalendarCheck) -> Reservation:
+    """It is in calendars, and what they said was about another time."""
+    return replace(reservation, in_calendars=True, calendar_verdict=first_verdict(check), verified_at=None)
+
+
 def given_up(
     reservation: Reservation, now: datetime, *, sale_open: bool, processing_max: timedelta
 ) -> Reservation:
