@@ -13,7 +13,7 @@ from holdfirst.errors import CalendarDenied, ProviderUnavailable
 from holdfirst.flows import calendar_health
 from holdfirst.store.calendars import Calendar, Connection
 
-AT_ONCE_MAX = 3
+AT_ONCE_MAX = 10
 """Calls to one account at the same time, from this process: companies count, and cut off."""
 _turns: dict[str, asyncio.Semaphore] = {}
 

@@ -18,7 +18,7 @@ from holdfirst.effects.calendar_desk import calling
 from holdfirst.effects.world import World
 from holdfirst.errors import CalendarDenied, HoldfirstError, ProviderUnavailable
 from holdfirst.flows import calendar_health, calendar_holds
-from holdfirst.flows.calendar_holds import Plan, ToAsk, ToWrite
+from holdfirst.flows.calendar_holds import Outcome, Plan, ToAsk, ToWrite
 from holdfirst.flows.reserve import slot_taken
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.calendar_gate import settled_at
@@ -124,27 +124,28 @@ async def settled(world: World, reservation: Reservation, check: CalendarCheck) 
 
 async def _write_all(world: World, plan: Plan, seconds: float) -> list[HoldfirstError]:
     """All at once; what went wrong."""
-    done = await asyncio.gather(*[_write(world, one, seconds) for one in plan.write])
-    return [one for one in done if one is not None]
+    if not plan.write:
+        return []
+    outcomes = await asyncio.gather(*[_write(world, one, seconds) for one in plan.write])
+    await world.database.run(calendar_holds.record, list(zip(plan.write, outcomes, strict=True)))
+    return [
+        one.error or ProviderUnavailable("the event was taken away; it is written again")
+        for one in outcomes
+        if one.error is not None or one.gone
+    ]
 
 
-async def _write(world: World, one: ToWrite, seconds: float) -> HoldfirstError | None:
-    run = world.database.run
+async def _write(world: World, one: ToWrite, seconds: float) -> Outcome:
     try:
         async with calling(world, one.calendar, one.connection, seconds) as desk:
             if one.event is None:
                 await desk.provider.delete(desk.place, one.written.uid, one.written.etag)
-                etag = None
-            else:
-                etag = await desk.provider.write(desk.place, one.event, one.written.etag or None)
+                return Outcome()
+            return Outcome(await desk.provider.write(desk.place, one.event, one.written.etag or None))
     except EventGone:
-        await run(calendar_holds.was_taken_away, one)
-        return ProviderUnavailable("the event was taken away; it is written again")
+        return Outcome(gone=True)
     except (ProviderUnavailable, CalendarDenied) as error:
-        await run(calendar_holds.write_lost, one)
-        return error
-    await run(calendar_holds.wrote, one, etag)
-    return None
+        return Outcome(error=error)
 
 
 async def _ask_and_judge(world: World, plan: Plan, seconds: float) -> Reservation | None:

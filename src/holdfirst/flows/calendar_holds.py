@@ -8,6 +8,7 @@ import msgspec
 
 from holdfirst.calendar.calendar_event import CalendarEvent, EventState, Occurrence
 from holdfirst.calendar.wanted import wanted_event, wanted_state
+from holdfirst.errors import HoldfirstError
 from holdfirst.flows.outcome import became_free, close_open
 from holdfirst.flows.pay import write_down_expiry
 from holdfirst.payment.payment import Mode, Payment
@@ -181,36 +182,42 @@ def _asked(calendar: Calendar, connection: Connection) -> bool:
     return calendar.blocking and not ignored
 
 
-async def wrote(tx: Tx, done: ToWrite, etag: str | None) -> None:
-    """It stands there as it was asked for; or it is gone, and perhaps an earlier write still arrives."""
-    if done.event is not None:
-        await calendar_events.record(
-            tx,
-            done.written,
-            state=Written(done.event.state.value),
-            fingerprint=done.event.fingerprint,
-            etag=etag,
-        )
-        return
-    await calendar_events.record(
-        tx,
-        done.written,
-        state=Written.ABSENT,
-        fingerprint=None,
-        etag=None,
-        doubtful_for=DOUBT if done.lost else None,
-    )
+class Outcome(msgspec.Struct, frozen=True):
+    """How a write ended. `error`: it was not answered, or refused. `gone`: it had been there, and was taken away."""
+
+    etag: str | None = None
+    gone: bool = False
+    error: HoldfirstError | None = None
 
 
-async def write_lost(tx: Tx, lost: ToWrite) -> None:
-    """No answer: it may have been done, or may still be."""
-    written = lost.written
-    await calendar_events.record(tx, written, state=Written.UNKNOWN, fingerprint=None, etag=written.etag)
-
-
-async def was_taken_away(tx: Tx, gone: ToWrite) -> None:
-    """The host deleted it. A hold is written again, under another id; a confirmed one is a matter for the sync."""
-    await calendar_events.next_generation(tx, gone.written, gone.calendar.account_id)
+async def record(tx: Tx, written: Sequence[tuple[ToWrite, Outcome]]) -> None:
+    """All of them at once: a request that waits for ten calendars commits once."""
+    for one, outcome in written:
+        if outcome.gone:
+            # A hold is written again, under another id; of a confirmed one, the sync will have its say.
+            await calendar_events.next_generation(tx, one.written, one.calendar.account_id)
+        elif outcome.error is not None:
+            # It may have been done, or may still be.
+            await calendar_events.record(
+                tx, one.written, state=Written.UNKNOWN, fingerprint=None, etag=one.written.etag
+            )
+        elif one.event is None:
+            await calendar_events.record(
+                tx,
+                one.written,
+                state=Written.ABSENT,
+                fingerprint=None,
+                etag=None,
+                doubtful_for=DOUBT if one.lost else None,
+            )
+        else:
+            await calendar_events.record(
+                tx,
+                one.written,
+                state=Written(one.event.state.value),
+                fingerprint=one.event.fingerprint,
+                etag=outcome.etag,
+            )
 
 
 async def strangers(tx: Tx, asked: Plan, seen: Mapping[str, Sequence[Occurrence]]) -> list[Occurrence]:

@@ -34,5 +34,6 @@ OPERATIONS: list[Operation] = [
         who=PUBLIC,
         endpoint=feed,
         any_query=True,
+        refusals=(Code.NOT_FOUND,),
     ),
 ]

@@ -49,6 +49,6 @@ OPERATIONS: list[Operation] = [
         endpoint=callback,
         any_query=True,
         goes_on=True,
-        refusals=(Code.INVALID_REQUEST, Code.CALENDAR_UNREACHABLE),
+        refusals=(Code.NOT_FOUND, Code.INVALID_REQUEST, Code.CALENDAR_UNREACHABLE),
     ),
 ]
