@@ -40,11 +40,11 @@ check: setup-dev ## Format, lint, types, imports: no database, seconds
 test: check ## Everything: the checks, then all tests on a PostgreSQL of their own
 	$(RUN) pytest -n 2 --dist loadgroup
 
-races: setup-dev ## Every race: all states of the core, and what else lies in tests/races
-	$(RUN) pytest -n 2 --dist loadgroup tests/races
+races: setup-dev ## Every race: all states of the core, every schedule of two verbs; SCHEDULE=… plays one
+	$(RUN) pytest -q -n $(if $(SCHEDULE),0,2) --dist loadgroup $(if $(SCHEDULE),-s -k test_this_schedule) tests/races
 
-races-all: setup-dev ## The same with the long searches
-	$(RUN) pytest -n 2 --dist loadgroup -m 'slow or not slow' tests/races
+races-all: setup-dev ## The same with the long searches and every triple: hours
+	$(RUN) pytest -q -n 2 --dist loadgroup -m '' tests/races
 
 EVENTS ?= 10000000
 STEPS ?= 1000000

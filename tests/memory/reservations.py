@@ -129,14 +129,16 @@ def _too_many_holds(tx: MemoryTx, item: dict[str, Any], now: datetime) -> bool:
 
 
 async def _expire_in_the_way(
-    tx: MemoryTx, looked: Sequence[tuple[str, datetime, datetime]], now: datetime
+    tx: MemoryTx, looked: Sequence[tuple[str, datetime, datetime]], now: datetime, but: str | None = None
 ) -> None:
     due = sorted(
         {
             claim.reservation_id
             for host, start, end in looked
             for claim in tx.rows("claim")
-            if _meets(claim, host, start, end) and claim.live_until <= _seen(tx, host, now)
+            if _meets(claim, host, start, end)
+            and claim.live_until <= _seen(tx, host, now)
+            and claim.reservation_id != but
         }
     )
     if not due:
@@ -327,7 +329,8 @@ async def take_time(
         "seats_max": seats_max,
     }
     now = tx.memory.clock()
-    await _expire_in_the_way(tx, [(host, item["starts_at"], item["ends_at"]) for host in hosts], now)
+    looked = [(host, item["starts_at"], item["ends_at"]) for host in hosts]
+    await _expire_in_the_way(tx, looked, now, reservation.id)
     found, _ = _find_time(tx, reservation.id, item, now)
     if not found:
         return False

@@ -2,6 +2,9 @@
 --
 -- Lock order, everywhere: 1 advisory locks of the whole call, distinct, ascending, before anything is read;
 -- 2 reservation rows by id; 3 payment rows; 4 job rows.
+--
+-- A line `--gate: name` is a comment. The race laboratory (tests/races/schedules) builds these functions with a stop at
+-- each of them, so that others may run between two statements of one function; here they stop nobody.
 
 -- The one clock, in whole milliseconds. Nothing else in holdfirst asks what time it is for a decision.
 create or replace function the_clock() returns timestamptz language sql volatile
@@ -15,9 +18,9 @@ begin
 end $$;
 
 -- Write down what the clock has ended by `p_now`, where it stands in the way of these intervals. A host on which a later
--- end was seen goes by that one: the clock may have stepped back since.
+-- end was seen goes by that one: the clock may have stepped back since. `p_but`: who moves is not in its own way.
 create or replace function expire_in_the_way(
-    p_hosts text[], p_from timestamptz[], p_to timestamptz[], p_now timestamptz
+    p_hosts text[], p_from timestamptz[], p_to timestamptz[], p_now timestamptz, p_but text
 ) returns void language plpgsql as $$
 declare
     v_due text[];
@@ -30,12 +33,14 @@ begin
         from host join claim on host_id = host.id
         where host.id = looked_at.host and ends_at > looked_at.starts
           and ends_at < looked_at.ends + interval '9 days' and starts_at < looked_at.ends
-          and live_until <= greatest(p_now, newest_end)
+          and live_until <= greatest(p_now, newest_end) and reservation_id is distinct from p_but
     ) over;
     if v_due is null then
         return;
     end if;
+    --gate: due_found
     perform from reservation where id = any(v_due) order by id for update;
+    --gate: due_locked
     -- A new statement, a new snapshot: whoever held a row before us may have moved its deadline. The instant stays the
     -- same: what ends after it is in the way, and `find_time` sees it so.
     with due as (
@@ -137,8 +142,10 @@ declare
     v_found record;
 begin
     perform expire_in_the_way(
-        p_hosts, array_fill(p_from, array[cardinality(p_hosts)]), array_fill(p_to, array[cardinality(p_hosts)]), v_now
+        p_hosts, array_fill(p_from, array[cardinality(p_hosts)]), array_fill(p_to, array[cardinality(p_hosts)]), v_now,
+        p_reservation
     );
+    --gate: retake_due_expired
     select * into v_found from find_time(
         p_reservation, p_event_type, p_hosts, true, p_start, p_from, p_to, p_seats, p_seats_max, null, null, null, v_now
     );
@@ -146,8 +153,10 @@ begin
         return false;
     end if;
 
+    --gate: retake_time_found
     -- After this point it must succeed. A move gives up the time before, in the same step.
     delete from claim where reservation_id = p_reservation;
+    --gate: retake_time_given_up
     insert into claim (
         account_id, host_id, reservation_id, event_type_id, start, starts_at, ends_at, sitting, seats_max, places,
         live_until, firm
@@ -199,6 +208,7 @@ begin
         outcome := 'in_progress';
         return;
     end if;
+    --gate: key_locked
     select * into v_row from idempotency_key where scope = p_scope and key = p_key for update;
     if found and v_row.created_at <= v_now - interval '24 hours' then
         delete from idempotency_key where scope = p_scope and key = p_key;
@@ -219,6 +229,7 @@ begin
         end if;
         return;
     end if;
+    --gate: key_read
     insert into idempotency_key (scope, key, fingerprint, lease_until, created_at)
     values (p_scope, p_key, p_fingerprint, v_now + p_lease, v_now);
     outcome := 'fresh';
@@ -313,9 +324,11 @@ declare
     v_until timestamptz[] := '{}';
 begin
     perform lock_names(p_locks);
+    --gate: locked
     -- One instant for what is over and for what is free: what ends between the two would be sold and not written down.
     v_now := the_clock();
-    perform expire_in_the_way(p_hosts, p_from, p_to, v_now);
+    perform expire_in_the_way(p_hosts, p_from, p_to, v_now, null);
+    --gate: due_expired
 
     -- Fresh nearly always, and then this is all: the answer is written with the reservation.
     with fresh as (
@@ -329,6 +342,7 @@ begin
         returning result ->> 'id' as id
     ) select array_agg(id) into v_fresh from fresh;
 
+    --gate: keys_written
     for v in
         select wanted.*, mine.sitting, greatest(the_clock(), seen.newest_end) as now, seen.nobody_there,
             (select catalog_version from account where account.id = wanted.account_id) as catalog_now
@@ -362,6 +376,7 @@ begin
             where scope = v.scope and key = v.key;
         end if;
 
+        --gate: key_written
         v_seen := v.hosts && v_claimed;
         if v_seen and v_ids <> '{}' then
             -- An earlier item of this call has claimed one of its hosts: it is to see that.
@@ -418,6 +433,7 @@ begin
         return next;
     end loop;
 
+    --gate: time_taken
     if v_ids <> '{}' then
         perform write_held(p_items, v_ids, v_id_hosts, v_id_places, v_created, v_until);
     end if;

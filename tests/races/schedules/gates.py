@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pool of one connection that stops its user before each statement, each commit, and each call to a provider.
+
+It stands where `Database` has its pool: the transaction, the translation of what the server says, and the trying again
+are production's own.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fakes import FakePayments
+from races.schedules.steps import Step, Touched, beginning, touched_by, words_of
+
+
+class Participant:
+    """One of those who race: where it stands, and whether it may go on."""
+
+    def __init__(self, letter: str, changed: asyncio.Event) -> None:
+        self.letter = letter
+        self.pid = 0
+        self.number = 0
+        self.pending: Step | None = None
+        self.inside: Step | None = None
+        """A statement that was let go and has not answered yet."""
+        self.gate: int | None = None
+        """The stop in a function that it stands at."""
+        self.waits = False
+        self.task: asyncio.Task[Any] | None = None
+        self.committed: list[Touched] = []
+        self._changed = changed
+        self._go: asyncio.Future[None] | None = None
+
+    @property
+    def finished(self) -> bool:
+        return self.task is not None and self.task.done()
+
+    @property
+    def can_go(self) -> bool:
+        return not self.finished and (self.pending is not None or self.gate is not None)
+
+    async def stop(self, step: Step) -> None:
+        self.inside = None
+        self.pending = step
+        self._go = asyncio.get_running_loop().create_future()
+        self._changed.set()
+        await self._go
+
+    def let_go(self) -> Step:
+        assert self.pending is not None and self._go is not None
+        step, self.pending = self.pending, None
+        self.inside = step
+        self._go.set_result(None)
+        return step
+
+
+class GatedConnection:
+    """What `Tx` and `Database` use of a connection."""
+
+    def __init__(self, connection: Any, participant: Participant) -> None:
+        self._connection = connection
+        self._participant = participant
+        self._touched: Touched | None = None
+        self._fresh = False
+
+    async def fetchrow(self, sql: str, *arguments: Any) -> Any:
+        await self._stop(sql, arguments)
+        return await self._connection.fetchrow(sql, *arguments)
+
+    async def fetch(self, sql: str, *arguments: Any) -> Any:
+        await self._stop(sql, arguments)
+        return await self._connection.fetch(sql, *arguments)
+
+    async def fetchval(self, sql: str, *arguments: Any) -> Any:
+        await self._stop(sql, arguments)
+        return await self._connection.fetchval(sql, *arguments)
+
+    async def execute(self, sql: str, *arguments: Any) -> Any:
+        await self._stop(sql, arguments)
+        return await self._connection.execute(sql, *arguments)
+
+    async def _stop(self, sql: str, arguments: tuple[Any, ...]) -> None:
+        touched = touched_by(sql, arguments)
+        opens = self._touched is None or self._fresh
+        self._fresh = False
+        alone = self._touched is None
+        if self._touched is not None:
+            self._touched |= touched
+        await self._participant.stop(Step(words_of(sql), beginning(sql, touched), opens, touched, alone))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        self._touched, self._fresh = Touched(), True
+        await self._connection.execute("begin")
+        try:
+            yield
+        except BaseException as error:
+            await self._end("rollback", gated=isinstance(error, Exception))
+            raise
+        await self._end("commit", gated=True)
+
+    async def _end(self, how: str, *, gated: bool) -> None:
+        assert self._touched is not None
+        locks, self._touched = self._touched.locks, None
+        if gated:
+            await self._participant.stop(Step(how, Touched(made_known=locks)))
+        await self._connection.execute(how)
+
+
+class GatedPool:
+    """What `Database` uses of a pool."""
+
+    def __init__(self, connection: Any, participant: Participant) -> None:
+        self._connection = connection
+        self._participant = participant
+
+    @asynccontextmanager
+    async def acquire(self, timeout: float | None = None) -> AsyncIterator[GatedConnection]:
+        yield GatedConnection(self._connection, self._participant)
+
+    def get_idle_size(self) -> int:
+        return 1
+
+
+class GatedPayments:
+    """A provider whose every call is a step: others may run between our asking and its answering."""
+
+    name = "fake"
+    ASKS = ("fetch",)
+    CALLS = ("open_checkout", "close", "capture", "void", "refund")
+
+    def __init__(self, provider: Callable[[], FakePayments], participant: Participant) -> None:
+        self._provider = provider
+        self._participant = participant
+
+    def __getattr__(self, operation: str) -> Any:
+        if operation not in (*self.ASKS, *self.CALLS):
+            return getattr(self._provider(), operation)
+
+        async def call(*arguments: Any) -> Any:
+            await self._participant.stop(provider_step(operation, writes=operation in self.CALLS))
+            return await getattr(self._provider(), operation)(*arguments)
+
+        return call
+
+
+def provider_step(operation: str, *, writes: bool) -> Step:
+    books = frozenset({("provider", None)})
+    touched = Touched(locks=books, made_known=books) if writes else Touched(reads=books)
+    return Step(f"provider: {operation}", touched, opens=True)
