@@ -134,7 +134,7 @@ async def _leased(
     tx: Tx, reservation: Reservation, rules: EventTypeRules, wanted: Mapping[str, EventState], now: datetime
 ) -> tuple[list[ToWrite], datetime | None]:
     """What does not stand as it should, leased to us; and when to look again at what is leased, or in doubt."""
-    write: list[ToWrite] = []
+    wrong: list[tuple[WrittenEvent, CalendarEvent | None]] = []
     done: list[str] = []
     again: list[datetime] = []
     for written in await calendar_events.of_reservation(tx, reservation.id):
@@ -146,21 +146,37 @@ async def _leased(
         elif event is None and written.state is Written.ABSENT and _is_ahead(written.doubtful_until, now):
             again.append(written.doubtful_until or now)
         elif event is None or not _stands(written, event):
-            write.append(await _to_write(tx, written, event, now))
+            wrong.append((written, event))
     await calendar_events.forget(tx, reservation.id, done)
-    return write, min(again, default=None)
+    return await _to_write(tx, reservation, wrong, now), min(again, default=None)
 
 
-async def _to_write(tx: Tx, written: WrittenEvent, event: CalendarEvent | None, now: datetime) -> ToWrite:
-    place = await calendars.load_calendar(tx, written.calendar_id)
-    assert place is not None
-    return ToWrite(
-        written=await calendar_events.lease(tx, written, now + LEASE),
-        event=event,
-        calendar=place[0],
-        connection=place[1],
-        lost=written.state is Written.UNKNOWN,
-    )
+async def _to_write(
+    tx: Tx,
+    reservation: Reservation,
+    wrong: Sequence[tuple[WrittenEvent, CalendarEvent | None]],
+    now: datetime,
+) -> list[ToWrite]:
+    if not wrong:
+        return []
+    in_use = await calendars.calendars_of_hosts(tx, reservation.hosts)
+    places = {calendar.id: (calendar, connection) for calendar, connection in in_use}
+    leased = await calendar_events.lease(tx, [written for written, _ in wrong], now + LEASE)
+    found = []
+    for (before, event), written in zip(wrong, leased, strict=True):
+        # One that was disconnected: what we wrote there is still to be taken away.
+        place = places.get(written.calendar_id) or await calendars.load_calendar(tx, written.calendar_id)
+        assert place is not None
+        found.append(
+            ToWrite(
+                written=written,
+                event=event,
+                calendar=place[0],
+                connection=place[1],
+                lost=before.state is Written.UNKNOWN,
+            )
+        )
+    return found
 
 
 def _is_ahead(instant: datetime | None, now: datetime) -> bool:

@@ -69,16 +69,16 @@ async def changed_by_host(tx: Tx, reservation_id: str) -> str | None:
     return changed
 
 
-async def lease(tx: Tx, event: WrittenEvent, until: datetime) -> WrittenEvent:
-    """From here on nobody knows what stands there, until it is recorded."""
+async def lease(tx: Tx, events: Sequence[WrittenEvent], until: datetime) -> list[WrittenEvent]:
+    """Events of one reservation. From here on nobody knows what stands there, until it is recorded."""
     await tx.execute(
         "update calendar_event set state = 'unknown', lease_until = $3, token = token + 1"
-        " where reservation_id = $1 and calendar_id = $2",
-        event.reservation_id,
-        event.calendar_id,
+        " where reservation_id = $1 and calendar_id = any($2)",
+        events[0].reservation_id,
+        [one.calendar_id for one in events],
         until,
     )
-    return msgspec.structs.replace(event, lease_until=until, token=event.token + 1)
+    return [msgspec.structs.replace(one, lease_until=until, token=one.token + 1) for one in events]
 
 
 async def record(
