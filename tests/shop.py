@@ -8,16 +8,18 @@ from typing import Any
 
 import msgspec
 
+from fake_calendars import FakeCalendars
 from fakes import FakeMail, FakePayments
 from holdfirst import ids
 from holdfirst.availability.schedule import Schedule
-from holdfirst.effects import checkout
+from holdfirst.effects import checkout, connect_calendar
 from holdfirst.effects.offers import Offers
 from holdfirst.effects.release import release_with_provider
 from holdfirst.effects.reserve import Made, reserve
 from holdfirst.effects.slot_lists import SlotLists
 from holdfirst.effects.world import World
 from holdfirst.flows import pay
+from holdfirst.flows.calendar_connections import WantedConnection
 from holdfirst.flows.confirm import Asks, ConfirmRequest, confirm
 from holdfirst.flows.keyed import Replay
 from holdfirst.flows.reserve import ReserveRequest
@@ -29,6 +31,7 @@ from holdfirst.reservation.reservation import EndedBy, Reservation
 from holdfirst.settings import Limits
 from holdfirst.store import accounts, catalog, jobs, payees, payments, reservations
 from holdfirst.store.accounts import Account
+from holdfirst.store.calendars import WhenBroken, WhenDeleted, WhenMoved
 from holdfirst.store.database import Database, Tx
 from holdfirst.store.payees import PaymentAccount
 from holdfirst.store.together import Together
@@ -52,6 +55,7 @@ class Shop:
     hosts: list[str] = field(default_factory=list)
     event_type_id: str = ""
     payee_id: str = ""
+    calendars: FakeCalendars = field(default_factory=FakeCalendars)
 
     def elsewhere(self) -> "Shop":
         """The same practice at another API process: its claims do not go together with ours."""
@@ -112,6 +116,26 @@ class Shop:
     async def release(self, reservation: Reservation) -> Reservation | Refusal:
         return await release_with_provider(self.world, reservation.id, by=EndedBy.CUSTOMER, force=False)
 
+    async def connect(self, host: int = 0, **more: Any) -> str:
+        """The host's calendars, all of them blocking; the first that can be written receives."""
+        connection_id = ids.make("con")
+        wanted = WantedConnection(
+            id=connection_id,
+            account_id=self.account_id,
+            host_id=self.hosts[host],
+            provider="caldav",
+            sealed=self.world.key_ring.seal(b"{}", connection_id),
+            **{
+                "when_broken": WhenBroken.CLOSE,
+                "when_moved": WhenMoved.FLAG,
+                "when_deleted": WhenDeleted.FLAG,
+            }
+            | more,
+        )
+        answer = await connect_calendar.connect(self.world, wanted, {}, "credentials")
+        assert not isinstance(answer, Refusal), answer
+        return connection_id
+
     async def read(self, reservation_id: str) -> Reservation:
         async with self.database.statement() as tx:
             found = await reservations.load(tx, reservation_id)
@@ -160,6 +184,7 @@ async def open_shop(
     `company` is the payment provider, `secrets` the account at it; without them, a fake that keeps everything in memory.
     """
     provider, mail, ring = company or FakePayments(), FakeMail(), KeyRing([b"k" * 32])
+    calendars = FakeCalendars()
     world = World(
         database=database,
         claims=Together(database, reservations.reserve, reservations.key_of),
@@ -171,9 +196,10 @@ async def open_shop(
         mail=mail,
         public_url="http://holdfirst.test",
         mail_from="Practice <bookings@practice.example>",
+        calendars={"caldav": calendars},
     )
     account_id = ids.make("acc")
-    shop = Shop(database, world, provider, mail, account_id)
+    shop = Shop(database, world, provider, mail, account_id, calendars=calendars)
     shop.payee_id = ids.make("pac")
 
     async def build(tx: Tx) -> None:

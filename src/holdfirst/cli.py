@@ -13,7 +13,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from holdfirst import __version__, server, wiring
-from holdfirst.doctor import examine
+from holdfirst.doctor import examine, examine_calendars
 from holdfirst.errors import DatabaseUnavailable, HoldfirstError
 from holdfirst.flows import accounts as account_flows
 from holdfirst.flows import at_rest, first_offer
@@ -192,12 +192,19 @@ With `holdfirst serve` running:
 
 
 @app.command
-def doctor(*, repair: bool = False, data_dir: DataDir = None) -> None:
+def doctor(
+    what: Literal["all", "calendars"] = "all", *, repair: bool = False, data_dir: DataDir = None
+) -> None:
     """Say what disagrees: money, reservations, time, jobs. Exit status 1 where something does.
 
-    --repair does what is safe: runs given-up jobs again, asks about all money that may be on its way.
+    With `calendars`: each connected calendar is called, a test event is written there, read back and taken away, and
+    what stands there is compared with what should.
+
+    --repair does what is safe: runs given-up jobs again, asks about all money that may be on its way; in calendars,
+    takes away events of ours that belong to nothing and has the worker put the rest right.
     """
-    healthy, report = _with_parts(data_dir, lambda parts: examine(parts, repair=repair))
+    look = examine if what == "all" else examine_calendars
+    healthy, report = _with_parts(data_dir, lambda parts: look(parts, repair=repair))
     print(report)
     sys.exit(0 if healthy else 1)
 

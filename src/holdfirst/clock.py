@@ -13,5 +13,5 @@ def monotonic() -> float:
 
 
 def wall() -> float:
-    """Seconds since the epoch by this machine's clock; for signatures of notifications only."""
+    """Seconds since the epoch by this machine's clock; for signatures of notifications and the stamps of what we send."""
     return time.time()

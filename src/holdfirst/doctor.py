@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`holdfirst doctor`: what disagrees, in words; `--repair` does what is safe."""
 
+from holdfirst.effects import examine_calendars as calendars
 from holdfirst.effects.compare import Difference, compare
 from holdfirst.effects.compare import repair as repair_differences
 from holdfirst.flows import wake
@@ -48,6 +49,15 @@ def _by_check(differing: list[Difference]) -> list[Finding]:
         Finding(check, means, [one.subject for one in differing if one.check == check])
         for check, means in kinds.items()
     ]
+
+
+async def examine_calendars(parts: Parts, *, repair: bool) -> tuple[bool, str]:
+    """(healthy, a report for a person): each connected calendar is called, and written to."""
+    found = await calendars.examine(parts.world, repair=repair)
+    lines = [*found.wrong, *(f"note: {one}" for one in found.notes)]
+    if not found.wrong:
+        lines.append("calendars agree with reservations")
+    return not found.wrong, "\n".join(lines)
 
 
 async def _repair(tx: Tx) -> int:

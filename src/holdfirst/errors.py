@@ -5,6 +5,7 @@ HoldfirstError
 ├── Busy                     a lock was waited for longer than the limit
 ├── DatabaseUnavailable      no connection, or it broke; the outcome may be unknown
 ├── ProviderUnavailable      a company did not answer in time
+├── CalendarDenied           a calendar does not let us in, or not do that
 ├── ConfigurationError       settings that cannot work; said in words a person can act on
 └── EmbeddedPostgresError    the server in the data directory cannot be started or used
 """
@@ -24,6 +25,10 @@ class DatabaseUnavailable(HoldfirstError):
 
 class ProviderUnavailable(HoldfirstError):
     """A payment or calendar provider did not answer in time; the outcome may be unknown."""
+
+
+class CalendarDenied(HoldfirstError):
+    """A calendar account does not let us in, or does not let us do that; asking again does not help."""
 
 
 class ConfigurationError(HoldfirstError):

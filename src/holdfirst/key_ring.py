@@ -76,6 +76,33 @@ class KeyRing:
         matches = [hmac.compare_digest(page_key.encode(), one.encode()) for one in made]
         return event_type_id if any(matches) else None
 
+    def feed_token(self, host_id: str) -> str:
+        """What opens a host's feed of reservations: in its address, as calendars want it; never stored."""
+        return _feed_token(self._keys[0], host_id)
+
+    def is_feed_token(self, token: str, host_id: str) -> bool:
+        made = [_feed_token(key, host_id) for key in self._keys]
+        matches = [hmac.compare_digest(token.encode(), one.encode()) for one in made]
+        return any(matches)
+
+    def consent_state(self, connection_id: str, until: int) -> str:
+        """What comes back from a consent page: which connection, until when, and that we said so."""
+        return f"{connection_id}.{until}.{_signed(self._keys[0], b'consent', f'{connection_id}.{until}')}"
+
+    def connection_of(self, state: str, now: int) -> str | None:
+        """None: not ours, or too old."""
+        connection_id, _, rest = state.partition(".")
+        until, _, tag = rest.partition(".")
+        made = [_signed(key, b"consent", f"{connection_id}.{until}") for key in self._keys]
+        matches = [hmac.compare_digest(tag.encode(), one.encode()) for one in made]
+        if not any(matches):
+            return None
+        return connection_id if now < int(until) else None
+
+    def consent_verifier(self, connection_id: str) -> str:
+        """A secret of the connection's, so that nobody else can use the code that it was consented to with."""
+        return _signed(self._keys[-1], b"verifier", connection_id)
+
     def digest(self, text: str) -> bytes:
         """A keyed digest for counting without knowing; of the oldest key, so that a rotation loses no count."""
         return hmac.digest(_derived(self._keys[-1], b"digest"), text.encode(), "sha256")[:16]
@@ -145,6 +172,16 @@ def _fingerprint(key: bytes) -> bytes:
 @functools.lru_cache(64)
 def _derived(key: bytes, purpose: bytes) -> bytes:
     return hmac.digest(key, b"holdfirst " + purpose, "sha256")
+
+
+def _feed_token(key: bytes, host_id: str) -> str:
+    tag = hmac.digest(_derived(key, b"feed"), host_id.encode(), "sha256")[:24]
+    return base64.urlsafe_b64encode(tag).decode()
+
+
+def _signed(key: bytes, purpose: bytes, text: str) -> str:
+    tag = hmac.digest(_derived(key, purpose), text.encode(), "sha256")
+    return base64.urlsafe_b64encode(tag).rstrip(b"=").decode()
 
 
 def _client_secret(key: bytes, reservation_id: str, version: int) -> str:

@@ -34,6 +34,7 @@ class Code(enum.StrEnum):
     RESERVATION_NOT_FOUND = "reservation_not_found"
     PAYMENT_NOT_FOUND = "payment_not_found"
     PAYMENT_ACCOUNT_NOT_FOUND = "payment_account_not_found"
+    CALENDAR_CONNECTION_NOT_FOUND = "calendar_connection_not_found"
     # setting up
     SLUG_TAKEN = "slug_taken"
     STILL_IN_USE = "still_in_use"

@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     trusted_proxies: str = ""
     allow_private: str = ""
     demo_stripe_key: str | None = None
+    calendar_poll_seconds: Annotated[int, Field(ge=1, le=3600)] = 30
+    google_client_id: str | None = None
+    google_client_secret: str | None = None
     database_connections_max: Annotated[int, Field(ge=2, le=500)] = 16
 
     @property
@@ -54,6 +57,7 @@ class Settings(BaseSettings):
             processing_max=timedelta(seconds=self.processing_seconds_max),
             holds_per_email_max=self.holds_per_email_max,
             holds_per_address_max=self.holds_per_address_max,
+            calendar_poll=timedelta(seconds=self.calendar_poll_seconds),
         )
 
 
@@ -67,6 +71,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     processing_max: timedelta = timedelta(seconds=600)
     holds_per_email_max: int = 50
     holds_per_address_max: int = 200
+    calendar_poll: timedelta = timedelta(seconds=30)
 
 
 def read_settings(environment: Mapping[str, str] | None = None, **overrides: object) -> Settings:

@@ -11,6 +11,7 @@ import httpx
 import msgspec
 from litestar import Litestar
 
+from holdfirst.calendar.provider import CalendarProvider
 from holdfirst.effects.offers import Offers
 from holdfirst.effects.send_mail import sender
 from holdfirst.effects.slot_lists import SlotLists
@@ -19,8 +20,13 @@ from holdfirst.errors import ConfigurationError
 from holdfirst.flows import accounts, at_rest
 from holdfirst.key_ring import KeyRing, open_ring
 from holdfirst.payment.provider import PaymentProvider
+from holdfirst.providers.caldav import CalDav
+from holdfirst.providers.google import Google, GoogleClient
 from holdfirst.providers.gopay import GoPayProvider
+from holdfirst.providers.icalendar_reader import IcalendarReader
+from holdfirst.providers.ics import Ics
 from holdfirst.providers.mail_files import MailFiles
+from holdfirst.providers.outward import Outward
 from holdfirst.providers.sandbox import Books, SandboxCompany, SandboxProvider
 from holdfirst.providers.smtp import Smtp
 from holdfirst.providers.stripe import StripeProvider
@@ -73,6 +79,7 @@ async def open_parts(settings: Settings, database_url: str, public_url: str) -> 
         database.on_announce = doorbell.ring
         ringing = asyncio.create_task(doorbell.run())
         stack.callback(ringing.cancel)
+        calendars = await _calendars(settings, stack)
         world = World(
             database=database,
             claims=Together(database, reservations.reserve, reservations.key_of),
@@ -84,6 +91,8 @@ async def open_parts(settings: Settings, database_url: str, public_url: str) -> 
             mail=_mail(settings),
             public_url=public_url,
             mail_from=settings.mail_from,
+            calendars=calendars,
+            consents={name: one for name, one in calendars.items() if isinstance(one, Google)},
         )
         await database.run(accounts.found, key_ring)
         yield Parts(settings, world, doorbell, company)
@@ -135,6 +144,19 @@ def _mail(settings: Settings) -> MailTransport:
     if settings.smtp_url:
         return Smtp(settings.smtp_url)
     return MailFiles(Path(settings.data_dir) / "mail")
+
+
+async def _calendars(settings: Settings, stack: contextlib.AsyncExitStack) -> dict[str, CalendarProvider]:
+    outward = Outward(networks(settings.allow_private, "HOLDFIRST_ALLOW_PRIVATE"))
+    stack.push_async_callback(outward.aclose)
+    reader = IcalendarReader()
+    stack.push_async_callback(reader.aclose)
+    caldav, ics = CalDav(outward, reader), Ics(outward, reader)
+    known: dict[str, CalendarProvider] = {caldav.name: caldav, ics.name: ics}
+    if settings.google_client_id and settings.google_client_secret:
+        client = GoogleClient(settings.google_client_id, settings.google_client_secret)
+        known[Google.name] = Google(outward, client)
+    return known
 
 
 async def _known_ring(settings: Settings, database: Database) -> KeyRing:

@@ -16,7 +16,16 @@ import msgspec
 import structlog
 
 from holdfirst import ids
-from holdfirst.effects import advance, payees, refund, send_mail
+from holdfirst.effects import (
+    advance,
+    follow_host,
+    hold_calendars,
+    payees,
+    refund,
+    send_mail,
+    sync_calendar,
+    tell_host,
+)
 from holdfirst.effects.world import World
 from holdfirst.errors import HoldfirstError, ProviderUnavailable
 from holdfirst.flows import expire, wake
@@ -74,6 +83,12 @@ KINDS: Mapping[str, Kind] = {
     "void": Kind(_void, wait_max=600),
     "refund": Kind(refund.pay_back, wait_max=3600),
     "check_payee": Kind(payees.check, wait_first=10, wait_max=3600),
+    "calendars": Kind(hold_calendars.attend, wait_first=0.5, wait_max=300),
+    "ask_calendars": Kind(hold_calendars.ask_again, wait_first=0.5, wait_max=60),
+    "sync_calendar": Kind(sync_calendar.poll, wait_first=5, wait_max=300),
+    "follow_event": Kind(follow_host.follow_event),
+    "cancel_deleted": Kind(follow_host.cancel_deleted),
+    "tell_host": Kind(tell_host.tell_host, wait_first=5, wait_max=3600, attempts_max=40),
     "send_mail": Kind(send_mail.send_mail, wait_first=5, wait_max=3600, attempts_max=40),
 }
 """Kinds this version knows. A row of another kind is a newer version's: it is left alone."""

@@ -24,6 +24,9 @@ async def requests(counter: Counter) -> dict[str, tuple[str, Any]]:
     offer = {"name": "E", "hosts": counter.site.shop.hosts, "duration_minutes": 60}
     held = {verb: await counter.held("free" if verb == "confirm" else "sale") for verb in
             ("checkout", "extend", "release", "confirm", "reschedule", "rotate")}  # fmt: skip
+    account = {"url": "https://calendar.example/", "username": "u", "password": "p"}
+    link = {"host": counter.site.shop.hosts[0], "provider": "caldav", "credentials": account}
+    con, connection = "/v1/calendar-connections", await counter.site.shop.connect()
     paid, stuck, off = [await counter.paid() for _ in range(3)]
     res, pay = "/v1/reservations", "/v1/payments"
     return {
@@ -34,6 +37,8 @@ async def requests(counter: Counter) -> dict[str, tuple[str, Any]]:
             f"/v1/payment-accounts/{counter.site.shop.payee_id}/onboarding-link",
             {"return_url": "https://shop.example/", "refresh_url": "https://shop.example/"},
         ),
+        con: (con, link),
+        f"{con}/{{connection}}/sync": (f"{con}/{connection}/sync", {}),
         res: (res, {"event_type": counter.offers["free"], "start": counter.next_start()}),
         f"{res}/{{reservation}}/checkout": (f"{res}/{held['checkout']['id']}/checkout", RETURN),
         f"{res}/{{reservation}}/extend": (f"{res}/{held['extend']['id']}/extend", {}),

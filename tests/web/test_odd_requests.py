@@ -66,6 +66,8 @@ async def test_odd_requests(site, seed: int) -> None:
         "key": "k",
         "owner": "other",
         "name": "embed.js",
+        "connection": await site.shop.connect(),
+        "token": "t.ics",
     }
     good = {
         "name": "n",
@@ -79,6 +81,8 @@ async def test_odd_requests(site, seed: int) -> None:
         "return_url": "https://shop.example/",
         "note": "n",
         "provider": "sandbox",
+        "host": ids["host"],
+        "credentials": {"url": "https://calendar.example/", "username": "u", "password": "p"},
     }
     keys = ["secret", "secret", "secret", "publishable", "other", "live", held["client_secret"], None]
     for _ in range(700):

@@ -47,7 +47,12 @@ async def test_what_a_reservation_says(site) -> None:
     assert set(held) == MEMBERS | {"client_secret"}
     assert held["status"] == "held"
     assert held["price"] == {"amount_minor": 6000, "currency": "EUR"}
-    assert held["calendars"] == {"check": "verified", "verdict": None, "verified_at": None}
+    assert held["calendars"] == {
+        "check": "verified",
+        "verdict": None,
+        "verified_at": None,
+        "changed_by_host": None,
+    }
     assert held["cancellation"] == {"allowed": False, "refund": None, "until": None}
     assert held["payment"] is None
     assert held["ended"] is None

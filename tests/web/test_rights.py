@@ -16,6 +16,7 @@ NOT_FOUND = {
     "host": "host_not_found",
     "event_type": "event_type_not_found",
     "payment_account": "payment_account_not_found",
+    "connection": "calendar_connection_not_found",
     "reservation": "reservation_not_found",
     "payment": "payment_not_found",
 }
@@ -39,6 +40,15 @@ RIGHTS = {
     "PATCH /v1/payment-accounts/{payment_account:str}": "s",
     "DELETE /v1/payment-accounts/{payment_account:str}": "s",
     "POST /v1/payment-accounts/{payment_account:str}/onboarding-link": "s",
+    "POST /v1/calendar-connections": "s",
+    "GET /v1/calendar-connections": "s",
+    "GET /v1/calendar-connections/{connection:str}": "s",
+    "PATCH /v1/calendar-connections/{connection:str}": "s",
+    "DELETE /v1/calendar-connections/{connection:str}": "s",
+    "POST /v1/calendar-connections/{connection:str}/sync": "s",
+    "GET /v1/calendar-connections/{connection:str}/calendars": "s",
+    "GET /oauth/{provider:str}/callback": "-",
+    "GET /calendars/{host:str}/{token:str}": "-",
     "GET /v1/event-types/{event_type:str}/slots": "sp",
     "GET /v1/event-types/{event_type:str}/slots/stream": "sp",
     "POST /v1/reservations": "sp",
@@ -75,6 +85,7 @@ RIGHTS = {
 # The least that is well-formed, so that the answer is about who asks.
 BODIES = {
     "POST /v1/hosts": {"name": "x", "time_zone": "UTC", "schedule": {}},
+    "POST /v1/calendar-connections": {"host": "hst_1", "provider": "caldav"},
     "PUT /v1/hosts/{host:str}/busy/{key:str}": {
         "start": "2030-01-01T00:00:00Z",
         "end": "2030-01-02T00:00:00Z",
@@ -109,6 +120,7 @@ async def of_this_account(site) -> tuple[dict[str, str], str, str]:
     held, another = await site.held(9), await site.held(10)
     paid = await site.post(f"/v1/reservations/{held['id']}/checkout", {"return_url": "https://shop.example/"})
     ids = {
+        "connection": await site.shop.connect(),
         "host": site.shop.hosts[0],
         "key": "k",
         "event_type": site.shop.event_type_id,

@@ -5,12 +5,15 @@ worker: every trigger runs this, and the same question twice has the same answer
 
 from datetime import datetime, timedelta
 
+from holdfirst.effects.hold_calendars import Heard, ask_calendars
 from holdfirst.effects.opening import reopen
 from holdfirst.effects.world import Desk, World, asked, desk_of, ref_of
 from holdfirst.errors import ProviderUnavailable
 from holdfirst.flows import pay
+from holdfirst.flows.with_calendars import CalendarsUnasked, pinned
 from holdfirst.payment.payment import Payment, next_check
 from holdfirst.payment.provider import Done, NotOpen, Phase, Refused, Truth, Unknown
+from holdfirst.reservation.calendar_gate import Gate
 from holdfirst.reservation.reservation import Reservation
 from holdfirst.store import payees, payments
 from holdfirst.store.database import Tx
@@ -64,9 +67,20 @@ async def close(world: World, payment_id: str) -> None:
 
 async def capture(world: World, payment_id: str) -> None:
     """Take the money that a pinned reservation waits for; only then is it confirmed."""
-    if not await world.database.run(pay.is_pinned, payment_id):
+    waiting = await world.database.run(pinned, payment_id)
+    if waiting is not None and waiting.opinion is Gate.ASK:
+        if await ask_calendars(world, waiting.reservation.id) is Heard.UNREACHABLE:
+            await world.database.run(pay.note_unanswered, payment_id)
+            raise ProviderUnavailable("a calendar does not answer")
+        waiting = await world.database.run(pinned, payment_id)
+    if waiting is None:
         # Ended meanwhile (a secret key may): what is only authorised is given back, not taken and then returned.
         await advance(world, payment_id)
+        return
+    if waiting.opinion is Gate.SHUT:
+        # Nothing is captured for a time that somebody else has: the authorisation is given back.
+        payment, desk = await at_desk(world, payment_id)
+        await meet(world, payment_id, await _told(world, payment, desk), capture_refused=True)
         return
     payment, desk = await at_desk(world, payment_id)
     answer = await asked(desk.provider.capture(ref_of(payment), f"{payment.id}:capture", desk.account))
@@ -116,10 +130,15 @@ async def at_desk(world: World, payment_id: str) -> tuple[Payment, Desk]:
 async def meet(
     world: World, payment_id: str, truth: Truth, *, capture_refused: bool = False
 ) -> tuple[Reservation, Payment]:
+    run = world.database.run
     try:
-        return await world.database.run(pay.advance, payment_id, truth, capture_refused=capture_refused)
+        try:
+            return await run(pay.advance, payment_id, truth, capture_refused=capture_refused)
+        except CalendarsUnasked as unasked:
+            await ask_calendars(world, str(unasked))
+            return await run(pay.advance, payment_id, truth, capture_refused=capture_refused, asked=True)
     except TimeLost:
-        return await world.database.run(pay.advance, payment_id, truth, time_lost=True)
+        return await run(pay.advance, payment_id, truth, time_lost=True)
 
 
 async def _load(tx: Tx, payment_id: str) -> tuple[Payment, PaymentAccount]:

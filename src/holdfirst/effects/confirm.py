@@ -6,9 +6,11 @@ import enum
 
 from holdfirst.clock import monotonic
 from holdfirst.effects.advance import advance_if_due, close
+from holdfirst.effects.hold_calendars import calendars_refuse
 from holdfirst.effects.world import World
 from holdfirst.errors import ProviderUnavailable
 from holdfirst.flows.confirm import Asks, CloseFirst, ConfirmRequest, confirm
+from holdfirst.flows.with_calendars import AskCalendars
 from holdfirst.payment.payment import Payment, PaymentStatus
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.reservation import Reservation, Status, status_at
@@ -27,14 +29,10 @@ async def confirm_with_provider(
     if request.payment_reference is not None and await _paid_unheard(world, request.reservation_id):
         return _already_paid()
     while True:
-        answer = await world.database.run(confirm, request)
+        answer = await _decided(world, request)
         match answer:
             case Reservation():
                 return answer
-            case CloseFirst(payment_ids=open_ids):
-                if (refusal := await _close_all(world, open_ids)) is not None:
-                    return refusal
-                continue
             case Refusal(code=Code.PAYMENT_REQUIRED | Code.PAYMENT_IN_PROGRESS):
                 heard = await _ask(world, request.reservation_id)
                 waits = back_end_confirms and request.asks is Asks.CLIENT_SECRET
@@ -44,6 +42,20 @@ async def confirm_with_provider(
                 await asyncio.sleep(0 if heard is Heard.CHANGE else LOOK_SECONDS)
             case Refusal():
                 return answer
+
+
+async def _decided(world: World, request: ConfirmRequest) -> Reservation | Refusal:
+    """As soon as calendars have been asked, and open checkouts closed, where that must come first."""
+    while True:
+        match await world.database.run(confirm, request):
+            case AskCalendars(reservation=unasked, check=check):
+                refusal = await calendars_refuse(world, unasked, check)
+            case CloseFirst(payment_ids=open_ids):
+                refusal = await _close_all(world, open_ids)
+            case answer:
+                return answer
+        if refusal is not None:
+            return refusal
 
 
 async def _paid_unheard(world: World, reservation_id: str) -> bool:

@@ -3,14 +3,15 @@
 
 import msgspec
 
+from holdfirst.effects.hold_calendars import Heard, ask_calendars, calendar_unreachable
 from holdfirst.effects.world import World
 from holdfirst.errors import Busy
-from holdfirst.flows import keyed
+from holdfirst.flows import calendar_holds, keyed
 from holdfirst.flows.keyed import Replay, RequestKey
 from holdfirst.flows.payee import named_payees, payees
 from holdfirst.flows.reserve import ReserveRequest, Wanted, held, not_held, that_day, want, what_is_left
 from holdfirst.refusal import Refusal
-from holdfirst.reservation.event_type import EventType, Offer
+from holdfirst.reservation.event_type import CalendarCheck, EventType, Offer
 from holdfirst.reservation.reservation import Reservation
 from holdfirst.store import reservations
 from holdfirst.store.jobs import CHANNEL, LOOK_SECONDS_MAX
@@ -79,7 +80,8 @@ async def _claimed(world: World, wanted: Wanted, request: ReserveRequest) -> Mad
                 # A worker looks by itself before any longer hold is over.
                 rings.add((CHANNEL, ""))
             world.database.on_announce(rings)
-            return Made(reservation, wanted.offer.event_type)
+            made = Made(reservation, wanted.offer.event_type)
+            return await _in_calendars(world, made, wanted, request) if reservation.in_calendars else made
         case _:
             answer = not_held(taken)
             return await _taken(world, wanted.offer, request) if answer is None else answer
@@ -89,3 +91,22 @@ async def _taken(world: World, offer: Offer, request: ReserveRequest) -> Refusal
     return what_is_left(
         await world.slot_lists.ask(request.account_id, offer.event_type.id, that_day(request, offer))
     )
+
+
+async def _in_calendars(world: World, made: Made, wanted: Wanted, request: ReserveRequest) -> Made | Refusal:
+    """Held in every calendar of its hosts, and nothing else there; or given up again."""
+    reservation = made.reservation
+    if made.event_type.rules.calendar_check in (CalendarCheck.LOCAL, CalendarCheck.FAST):
+        # The job, which is due now, writes and asks; under `fast`, confirm waits for its verdict.
+        world.database.on_announce({(CHANNEL, "")})
+        return made
+    heard = await ask_calendars(world, reservation.id)
+    if heard is Heard.CLEAN:
+        judged = await world.database.single(reservations.load, reservation.id)
+        assert judged is not None
+        return Made(judged, made.event_type)
+    key = reservations.key_of(wanted.item)
+    await world.database.run(calendar_holds.abandon, reservation.id, key)
+    if heard is Heard.CONFLICT:
+        return await _taken(world, wanted.offer, request)
+    return calendar_unreachable()

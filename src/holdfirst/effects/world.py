@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import structlog
 
+from holdfirst.calendar.provider import CalendarProvider, ConsentProvider
 from holdfirst.effects.offers import Offers
 from holdfirst.effects.slot_lists import SlotLists
 from holdfirst.key_ring import KeyRing
@@ -46,6 +47,8 @@ class World(msgspec.Struct, frozen=True):
     mail: MailTransport
     public_url: str
     mail_from: str
+    calendars: Mapping[str, CalendarProvider] = {}
+    consents: Mapping[str, ConsentProvider] = {}
 
 
 class Desk(msgspec.Struct, frozen=True):

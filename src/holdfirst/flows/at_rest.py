@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 
 from holdfirst.key_ring import KeyRing
-from holdfirst.store import accounts, payees
+from holdfirst.store import accounts, calendars, payees
 from holdfirst.store.database import Tx
 
 
@@ -14,7 +14,8 @@ async def known_ring(tx: Tx, fingerprints: Sequence[str]) -> bool:
     A new ring's newest key is noted.
     """
     known, ring = await accounts.ring_fingerprints(tx), set(fingerprints)
-    if (known and not known & ring) or not await payees.sealing_fingerprints(tx) <= ring:
+    sealing = await payees.sealing_fingerprints(tx) | await calendars.sealing_fingerprints(tx)
+    if (known and not known & ring) or not sealing <= ring:
         return False
     await accounts.add_ring_fingerprint(tx, fingerprints[0])
     return True
@@ -28,5 +29,10 @@ async def reseal(tx: Tx, key_ring: KeyRing) -> int:
             await payees.set_credentials(
                 tx, payee_id, key_ring.seal(key_ring.unseal(sealed, payee_id), payee_id)
             )
+            count += 1
+    for connection_id, sealed in await calendars.sealed_of_all_accounts(tx):
+        if not key_ring.sealed_with_newest(sealed):
+            plain = key_ring.unseal(sealed, connection_id)
+            await calendars.set_credentials(tx, connection_id, key_ring.seal(plain, connection_id))
             count += 1
     return count

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from holdfirst.flows.outcome import write_into_calendars
 from holdfirst.flows.pay import write_down_expiry
 from holdfirst.refusal import Code, Refusal, invalid
 from holdfirst.reservation import lifecycle
@@ -72,6 +73,8 @@ async def set_details(
     if details.holder_email is not None:
         await reservations.set_holder_email(tx, reservation_id, details.holder_email)
     await reservations.save(tx, changed)
+    if changed.status is Status.CONFIRMED:
+        await write_into_calendars(tx, changed, now)
     return changed
 
 

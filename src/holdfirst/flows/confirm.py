@@ -2,6 +2,7 @@
 """Make a hold firm, on the word of who may say so."""
 
 import enum
+from datetime import datetime
 
 import msgspec
 
@@ -9,6 +10,7 @@ from holdfirst.flows.locked import lock_reservation_with_hosts
 from holdfirst.flows.outcome import became_firm
 from holdfirst.flows.pay import missing_details, retake, write_down_expiry
 from holdfirst.flows.reserve import slot_taken
+from holdfirst.flows.with_calendars import AskCalendars, calendars_word
 from holdfirst.payment.payment import Payment
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation import lifecycle
@@ -38,7 +40,7 @@ class CloseFirst(msgspec.Struct, frozen=True):
     payment_ids: list[str]
 
 
-async def confirm(tx: Tx, request: ConfirmRequest) -> Reservation | CloseFirst | Refusal:
+async def confirm(tx: Tx, request: ConfirmRequest) -> Reservation | CloseFirst | AskCalendars | Refusal:
     """Confirmed, or why not. A priced one is confirmed here only by a secret key that says how it was paid;
     by payment it is confirmed where the payment is advanced, and this answers how that stands.
     """
@@ -55,9 +57,11 @@ async def confirm(tx: Tx, request: ConfirmRequest) -> Reservation | CloseFirst |
     reservation = await write_down_expiry(tx, reservation, attempts, now)
     again = status is Status.EXPIRED and request.if_still_free
     if status is not Status.HELD and not again:
-        return lifecycle.refusal_of(status)
+        return lifecycle.refusal_for(reservation, now)
     if again and not lifecycle.retakeable(reservation, now):
         return lifecycle.refusal_of(status)
+    if (unasked := _calendars(reservation, request, event_type, now)) is not None:
+        return unasked
     if again and not await retake(tx, reservation, event_type):
         return slot_taken()
     obstacle = _obstacle(reservation, request, event_type, attempts)
@@ -72,6 +76,15 @@ async def confirm(tx: Tx, request: ConfirmRequest) -> Reservation | CloseFirst |
     await reservations.save(tx, firm)
     await became_firm(tx, firm, attempts, now)
     return firm
+
+
+def _calendars(
+    reservation: Reservation, request: ConfirmRequest, event_type: EventType, now: datetime
+) -> AskCalendars | Refusal | None:
+    """Nobody's calendar is asked for a confirm that is refused all the same."""
+    if _unpaid(reservation, request, event_type) is not None:
+        return None
+    return calendars_word(reservation, event_type.rules, now)
 
 
 def _obstacle(

@@ -18,7 +18,7 @@ from holdfirst.refusal import Code, Refusal, invalid, invalid_fields
 from holdfirst.reservation.event_type import Host, instant_fault
 from holdfirst.reservation.shape import merged, shaped
 from holdfirst.reservation.text import Line, Slug, email_fault, size_fault
-from holdfirst.store import catalog, payees, reservations
+from holdfirst.store import calendars, catalog, payees, reservations
 from holdfirst.store.database import Tx
 
 BUSY_MAX = timedelta(days=366)
@@ -73,6 +73,8 @@ async def delete_host(tx: Tx, account_id: str, host_id: str) -> Refusal | None:
         return no_such_host()
     if await catalog.host_in_use(tx, account_id, host_id):
         return Refusal(Code.STILL_IN_USE, "An event type names this host, or a reservation takes its time.")
+    for connection in await calendars.connections(tx, account_id, host_id=host_id, before=None, limit=1000):
+        await calendars.delete_connection(tx, connection.id)
     await catalog.delete_host(tx, host_id)
     return None
 

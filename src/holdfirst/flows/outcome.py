@@ -24,13 +24,21 @@ class Mail(enum.StrEnum):
 async def became_firm(tx: Tx, reservation: Reservation, payments: Iterable[Payment], now: datetime) -> None:
     await send_mail(tx, reservation, Mail.CONFIRMED, now)
     await close_open(tx, (one for one in payments if one.id != reservation.paid_by), now)
+    await write_into_calendars(tx, reservation, now)
     reservations.announce_slots(tx, reservation)
 
 
 async def became_free(tx: Tx, reservation: Reservation, payments: Iterable[Payment], now: datetime) -> None:
     """Released, expired or cancelled: nobody is to pay for it any more."""
     await close_open(tx, payments, now)
+    await write_into_calendars(tx, reservation, now)
     reservations.announce_slots(tx, reservation)
+
+
+async def write_into_calendars(tx: Tx, reservation: Reservation, now: datetime) -> None:
+    """Bring its events in line with what it is now."""
+    if reservation.in_calendars:
+        await jobs.enqueue(tx, reservation.account_id, "calendars", reservation.id, due=now)
 
 
 async def close_open(tx: Tx, payments: Iterable[Payment], now: datetime) -> None:
@@ -46,3 +54,8 @@ async def send_mail(tx: Tx, reservation: Reservation, mail: Mail, now: datetime,
     await jobs.enqueue(
         tx, reservation.account_id, "send_mail", subject, due=now, lane=f"mail:{reservation.id}"
     )
+
+
+async def tell_host(tx: Tx, account_id: str, connection_id: str, now: datetime) -> None:
+    """That a calendar of theirs cannot be read any more, and that they are closed because of it."""
+    await jobs.enqueue(tx, account_id, "tell_host", connection_id, due=now)

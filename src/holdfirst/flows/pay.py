@@ -11,6 +11,7 @@ from holdfirst.flows.locked import Locked, lock_with_hosts
 from holdfirst.flows.outcome import Mail, became_firm, became_free, send_mail
 from holdfirst.flows.owed import apply_refunds, owe
 from holdfirst.flows.payment_accounts import cannot_take_money
+from holdfirst.flows.with_calendars import AskCalendars, before_a_sale, with_calendars
 from holdfirst.payment.payment import Disposition, Late, Mode, Payment, PaymentStatus
 from holdfirst.payment.provider import CheckoutSpec, Phase, Truth, key_generation, next_key
 from holdfirst.refusal import Code, Refusal
@@ -45,7 +46,7 @@ class ToOpen(msgspec.Struct, frozen=True):
     payee: PaymentAccount
 
 
-async def open_payment(tx: Tx, request: CheckoutRequest, limits: Limits) -> ToOpen | Refusal:
+async def open_payment(tx: Tx, request: CheckoutRequest, limits: Limits) -> ToOpen | AskCalendars | Refusal:
     """Before the provider is called: the payment row, and what the deadline will do."""
     reservation = await reservations.lock(tx, request.reservation_id)
     assert reservation is not None
@@ -54,9 +55,9 @@ async def open_payment(tx: Tx, request: CheckoutRequest, limits: Limits) -> ToOp
     assert event_type is not None
     now = await tx.now()
 
-    if (status := status_at(reservation, now)) is not Status.HELD:
-        await write_down_expiry(tx, reservation, attempts, now)
-        return lifecycle.refusal_of(status)
+    if status_at(reservation, now) is not Status.HELD:
+        reservation = await write_down_expiry(tx, reservation, attempts, now)
+        return lifecycle.refusal_for(reservation, now)
     if (running := next((one for one in attempts if one.can_bring_money), None)) is not None:
         return await _to_open(tx, running)
     if not reservation.priced:
@@ -69,6 +70,8 @@ async def open_payment(tx: Tx, request: CheckoutRequest, limits: Limits) -> ToOp
         return Refusal(Code.NO_PAYMENT_ACCOUNT, "The payment account of this reservation is gone.")
     if not payee.charges_enabled:
         return cannot_take_money(payee)
+    if (obstacle := before_a_sale(reservation, payee.mode, event_type.rules, now)) is not None:
+        return obstacle
     until = lifecycle.time_to_pay(
         reservation, now, checkout_min=limits.checkout_min, total_max=limits.total_max
     )
@@ -170,10 +173,10 @@ async def record_checkout(
     if payment.provider_ref is None:
         payment = replace(payment, provider_ref=provider_ref, checkout_url=checkout_url)
         await payments.save(tx, payment)
-    if (status := status_at(reservation, now)) is not Status.HELD:
+    if status_at(reservation, now) is not Status.HELD:
         reservation = await write_down_expiry(tx, reservation, [], now)
         await became_free(tx, reservation, [payment], now)
-        return lifecycle.refusal_of(status)
+        return lifecycle.refusal_for(reservation, now)
     return reservation, payment
 
 
@@ -196,11 +199,18 @@ async def lock_payment(tx: Tx, payment_id: str) -> tuple[Reservation, Payment]:
 
 
 async def advance(
-    tx: Tx, payment_id: str, truth: Truth, *, capture_refused: bool = False, time_lost: bool = False
+    tx: Tx,
+    payment_id: str,
+    truth: Truth,
+    *,
+    capture_refused: bool = False,
+    time_lost: bool = False,
+    asked: bool = False,
 ) -> tuple[Reservation, Payment]:
     """Bring one payment, and its reservation, in line with the provider's truth. Every trigger runs this.
 
-    `time_lost`: the exclusion constraint refused this once (`TimeLost`): the money goes back.
+    `time_lost`: the exclusion constraint refused this once (`TimeLost`): the money goes back. `asked`: the calendars
+    were asked just now; whatever they said, or that they did not answer, is what there is to decide on.
     """
     locked = await lock_with_hosts(tx, payment_id)
     reservation, payment, now = locked.reservation, locked.payment, locked.now
@@ -210,6 +220,8 @@ async def advance(
     if time_lost and verdict in _TAKES_TIME:
         verdict = Verdict.GIVE_BACK
         reservation = await _write_down_loss(tx, reservation, now)
+    if verdict in _TAKES_TIME:
+        verdict = with_calendars(locked, verdict, asked=asked)
     if verdict in (Verdict.RETAKE_AND_PIN, Verdict.RETAKE_AND_CONFIRM):
         if await retake(tx, reservation, locked.event_type):
             payment = replace(payment, late=Late.RETAKEN)
@@ -379,15 +391,6 @@ async def never_opened(tx: Tx, payment_id: str) -> bool:
     payment = await payments.load(tx, payment_id)
     assert payment is not None, payment_id
     return payment.never_opened
-
-
-async def is_pinned(tx: Tx, payment_id: str) -> bool:
-    """Whether its reservation waits for this payment to be captured."""
-    payment = await payments.load(tx, payment_id)
-    assert payment is not None, payment_id
-    reservation = await reservations.load(tx, payment.reservation_id)
-    assert reservation is not None
-    return pinned_by(reservation, payment)
 
 
 async def note_unanswered(tx: Tx, payment_id: str) -> None:

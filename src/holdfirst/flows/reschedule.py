@@ -8,11 +8,13 @@ import msgspec
 from holdfirst.availability.slots import day_is_full, hosts_offering, reach
 from holdfirst.flows.list_slots import host_time, slot_rules
 from holdfirst.flows.locked import lock_reservation_with_hosts
+from holdfirst.flows.outcome import write_into_calendars
 from holdfirst.flows.pay import write_down_expiry
 from holdfirst.flows.reserve import slot_taken
 from holdfirst.interval import from_ms, to_ms
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation import lifecycle
+from holdfirst.reservation.calendar_gate import unasked
 from holdfirst.reservation.event_type import EventTypeRules, Offer
 from holdfirst.reservation.reservation import EndedBy, Reservation, Status, lapses_at, status_at
 from holdfirst.store import catalog, payments, reservations
@@ -59,7 +61,10 @@ async def reschedule(tx: Tx, request: RescheduleRequest) -> Reservation | Refusa
             tx, moved, hosts, seats_max=rules.seats, live_until=lapses_at(reservation)
         ):
             # After this point it must succeed.
+            if reservation.in_calendars or any(host.connected for host in offer.hosts if host.id in hosts):
+                moved = unasked(moved, rules.calendar_check)
             await reservations.save(tx, moved)
+            await write_into_calendars(tx, moved, now)
             reservations.announce_slots(tx, reservation)
             reservations.announce_slots(tx, moved)
             return moved

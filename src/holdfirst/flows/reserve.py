@@ -14,10 +14,14 @@ from holdfirst.flows.keyed import Replay, RequestKey, key_refusal
 from holdfirst.flows.list_slots import Offered, SlotQuery, host_time, slot_rules
 from holdfirst.interval import from_ms, to_ms
 from holdfirst.refusal import Code, Refusal
-from holdfirst.reservation.event_type import Host, Offer, answer_problems
+from holdfirst.reservation.calendar_gate import first_verdict
+from holdfirst.reservation.event_type import CalendarCheck, EventTypeRules, Host, Offer, answer_problems
 from holdfirst.reservation.reservation import Reservation, Status
 from holdfirst.settings import Limits
 from holdfirst.store.reservations import Taken
+
+ATTEND_SECONDS = 6
+"""After the longest that a request waits for calendars."""
 
 
 class ReserveRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +90,15 @@ def held(wanted: Wanted, taken: Taken) -> Reservation:
         created_at=taken.created_at,
         held_until=taken.held_until,
         payment_account_id=wanted.item["payees"].get(taken.hosts[0]),
+        **_calendars(wanted, taken.hosts),
     )
+
+
+def _calendars(wanted: Wanted, hosts: Sequence[str]) -> dict[str, Any]:
+    """As the claim wrote it: in calendars, if one of the hosts that it took has any."""
+    if not set(wanted.item.get("connected", ())) & set(hosts):
+        return {}
+    return {"in_calendars": True, "calendar_verdict": wanted.item["verdict"]}
 
 
 def not_held(taken: Taken) -> Replay | Refusal | None:
@@ -213,6 +225,7 @@ def _item(request: ReserveRequest, wanted: Reservation, offer: Offer, hosts: lis
         "holder_address": request.holder_address.hex() if request.holder_address else None,
         "holder_email": request.holder_email.hex() if request.holder_email else None,
     }
+    item |= _for_calendars(rules, hosts)
     if rules.per_day_max is not None and not request.outside_rules:
         days = [local_day(host.time_zone, to_ms(wanted.start)) for host in hosts]
         item |= {
@@ -221,6 +234,21 @@ def _item(request: ReserveRequest, wanted: Reservation, offer: Offer, hosts: lis
             "day_to": [from_ms(end) for _, end in days],
         }
     return item
+
+
+def _for_calendars(rules: EventTypeRules, hosts: list[Host]) -> dict[str, Any]:
+    """Nothing, where no host has any."""
+    connected = [host.id for host in hosts if host.connected]
+    if not connected:
+        return {}
+    check = rules.calendar_check
+    waits = check in (CalendarCheck.VERIFIED, CalendarCheck.STRICT)
+    return {
+        "connected": connected,
+        "verdict": first_verdict(check),
+        # Whoever waits for the verdict asks for it; the job is there in case they die.
+        "attend_seconds": ATTEND_SECONDS if waits else 0,
+    }
 
 
 def that_day(request: ReserveRequest, offer: Offer) -> SlotQuery:

@@ -188,6 +188,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     external_id: str | None
     metadata: Mapping[str, Any]
     created_at: datetime
+    connected: bool = False
+    """Whether a calendar of theirs is asked; known where an offer is read."""
 
 
 class Offer(msgspec.Struct, frozen=True):

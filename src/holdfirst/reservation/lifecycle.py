@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.reservation import (
     AtDeadline,
+    CalendarVerdict,
     Cause,
     Ended,
     EndedBy,
@@ -55,6 +56,17 @@ def refusal_of(status: Status) -> Refusal:
             raise AssertionError("a held reservation refuses nothing by its state")
 
 
+def refusal_for(reservation: Reservation, now: datetime) -> Refusal:
+    """The same, where the row is at hand: a hold that a calendar ended says so."""
+    if reservation.ended is not None and reservation.ended.code is EndedCode.CALENDAR_CONFLICT:
+        return calendar_conflict()
+    return refusal_of(status_at(reservation, now))
+
+
+def calendar_conflict() -> Refusal:
+    return Refusal(Code.CALENDAR_CONFLICT, "The host's calendar says that this time is taken.")
+
+
 def expired(reservation: Reservation, now: datetime) -> Reservation | None:
     """The row as the clock left it, if it ended it by `now` and nobody wrote that down yet; ended when its time was up."""
     if not has_time(reservation):
@@ -84,7 +96,8 @@ def ended(reservation: Reservation, status: Status, how: Ended) -> Reservation:
 
 
 def released(reservation: Reservation, *, by: EndedBy, now: datetime) -> Reservation:
-    return ended(reservation, Status.RELEASED, Ended(by, now, EndedCode.RELEASED))
+    code = EndedCode.CALENDAR_CONFLICT if by is EndedBy.CALENDAR else EndedCode.RELEASED
+    return ended(reservation, Status.RELEASED, Ended(by, now, code))
 
 
 def extend(
@@ -199,8 +212,10 @@ def pin(reservation: Reservation, payment_id: str, now: datetime) -> Reservation
 
 
 def unpin(reservation: Reservation, now: datetime) -> Reservation:
-    """The authorised money could not be captured: nobody is charged, and the time is free."""
+    """The authorised money is not captured: nobody is charged, and the time is free."""
     assert reservation.cause is Cause.CAPTURE
+    if reservation.calendar_verdict is CalendarVerdict.CONFLICT:
+        return replace(released(reservation, by=EndedBy.CALENDAR, now=now), paid_by=None)
     lost = ended(reservation, Status.EXPIRED, Ended(EndedBy.PAYMENT, now, EndedCode.PAYMENT_FAILED))
     return replace(lost, paid_by=None)
 

@@ -53,6 +53,14 @@ class EndedCode(enum.StrEnum):
     PAYMENT_FAILED = "payment_failed"
 
 
+class CalendarVerdict(enum.StrEnum):
+    """What the hosts' calendars said when they were last asked about this time."""
+
+    PENDING = "pending"
+    CLEAN = "clean"
+    CONFLICT = "conflict"
+
+
 class Ended(msgspec.Struct, frozen=True):
     by: EndedBy
     at: datetime
@@ -97,6 +105,11 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     """Who asked for the release that an open sale still keeps waiting."""
     cancel_arguments: Mapping[str, Any] | None = None
     secret_version: int = 1
+    in_calendars: bool = False
+    """Its hosts have calendars: it is written into them, and they are asked."""
+    calendar_verdict: CalendarVerdict | None = None
+    verified_at: datetime | None = None
+    """As of when the verdict holds."""
 
     @property
     def priced(self) -> bool:

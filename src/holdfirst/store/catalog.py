@@ -121,6 +121,7 @@ def _host(row: asyncpg.Record) -> Host:
         external_id=row["external_id"],
         metadata=msgspec.json.decode(row["metadata"]),
         created_at=row["created_at"],
+        connected=row.get("connected", False),
     )
 
 
@@ -132,7 +133,7 @@ async def put_busy(tx: Tx, account_id: str, host_id: str, key: str, start: datet
     await tx.execute(
         """
         insert into busy (account_id, host_id, key, starts_at, ends_at) values ($1, $2, $3, $4, $5)
-        on conflict (host_id, key) do update set starts_at = excluded.starts_at, ends_at = excluded.ends_at
+        on conflict (host_id, source, key) do update set starts_at = excluded.starts_at, ends_at = excluded.ends_at
         """,
         account_id,
         host_id,
@@ -143,7 +144,7 @@ async def put_busy(tx: Tx, account_id: str, host_id: str, key: str, start: datet
 
 
 async def delete_busy(tx: Tx, host_id: str, key: str) -> None:
-    await tx.execute("delete from busy where host_id = $1 and key = $2", host_id, key)
+    await tx.execute("delete from busy where host_id = $1 and source = '' and key = $2", host_id, key)
 
 
 # Event types
@@ -258,7 +259,7 @@ async def load_offers(tx: Tx, asked: Sequence[tuple[str, str]]) -> list[Offer | 
         r"""
         select asked.number, type.account_id as type_account_id, type.id as type_id, type.slug as type_slug, rules, type.created_at as type_created_at,
             account.mode = 'live' as livemode, account.catalog_version as catalog, the_clock() as now,
-            host.id, host.account_id, host.slug, host.name, host.email, host.time_zone, host.schedule,
+            host.id, host.account_id, host.slug, host.name, host.email, host.time_zone, host.schedule, host.connected,
             host.payment_account_id, host.external_id, host.metadata, host.created_at
         from unnest($1::text[], $2::text[]) with ordinality as asked(account_id, name, number)
         cross join lateral (

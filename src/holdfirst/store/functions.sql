@@ -260,7 +260,8 @@ begin
             id text, account_id text, livemode boolean, event_type_id text, start timestamptz, "end" timestamptz,
             starts_at timestamptz, ends_at timestamptz, buffer_before_minutes integer, buffer_after_minutes integer,
             seats integer, seats_max integer, hold_seconds integer, price_minor bigint, currency text, payees jsonb,
-            customer jsonb, guests jsonb, answers jsonb, metadata jsonb, holder_address text, holder_email text
+            customer jsonb, guests jsonb, answers jsonb, metadata jsonb, holder_address text, holder_email text,
+            connected text[], verdict text, attend_seconds integer
         ) using (id)
     ), claimed as (
         insert into claim (
@@ -274,16 +275,21 @@ begin
         insert into reservation (
             id, account_id, livemode, event_type_id, status, start, "end", buffer_before_minutes,
             buffer_after_minutes, hosts, seats, held_until, hold_seconds, created_at, price_minor, currency,
-            payment_account_id, customer, guests, answers, metadata, holder_address, holder_email
+            payment_account_id, customer, guests, answers, metadata, holder_address, holder_email,
+            in_calendars, calendar_verdict
         )
         select id, account_id, livemode, event_type_id, 'held', start, "end", buffer_before_minutes,
             buffer_after_minutes, hosts, seats, until, hold_seconds, created, price_minor, currency,
             payees ->> hosts[1], customer, guests, answers, metadata,
-            decode(holder_address, 'hex'), decode(holder_email, 'hex')
+            decode(holder_address, 'hex'), decode(holder_email, 'hex'),
+            coalesce(connected && hosts, false), case when connected && hosts then verdict end
         from held
     )
     insert into job (key, account_id, kind, subject, due_at, created_at)
-    select 'deadline:' || id, account_id, 'deadline', id, until, created from held;
+    select 'deadline:' || id, account_id, 'deadline', id, until, created from held
+    union all
+    select 'calendars:' || id, account_id, 'calendars', id, created + make_interval(secs => attend_seconds), created
+    from held where connected && hosts;
 end $$;
 
 -- Reserve: many reservations a call, one round trip, each item an outcome of its own:

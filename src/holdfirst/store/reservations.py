@@ -11,6 +11,7 @@ import msgspec
 from holdfirst.payment.money import Money
 from holdfirst.reservation.reservation import (
     AtDeadline,
+    CalendarVerdict,
     Cause,
     Ended,
     EndedBy,
@@ -102,16 +103,40 @@ async def lock_hosts(tx: Tx, hosts: Sequence[str]) -> None:
 
 async def save(tx: Tx, reservation: Reservation) -> None:
     """Write the whole row, and bring its claims in line with it: that is what `live_until` and `firm` say."""
-    price, end = reservation.price, reservation.ended
     await tx.execute(
         """
         update reservation set status = $2, start = $3, "end" = $4, hosts = $5, held_until = $6,
             at_deadline = $7, processing_until = $8, cause = $9, pinned_at = $10, extensions_used = $11,
             confirmed_at = $12, price_minor = $13, currency = $14, payment_account_id = $15, paid_by = $16,
             payment_reference = $17, customer = $18, guests = $19, answers = $20, metadata = $21, sequence = $22,
-            ended_by = $23, ended_at = $24, ended_code = $25, cancel_arguments = $26, secret_version = $27
+            ended_by = $23, ended_at = $24, ended_code = $25, cancel_arguments = $26, secret_version = $27,
+            in_calendars = $28, calendar_verdict = $29, verified_at = $30
         where id = $1
         """,
+        *_values(reservation),
+    )
+    if not has_time(reservation):
+        await tx.execute("delete from claim where reservation_id = $1", reservation.id)
+        return
+    try:
+        await tx.execute(
+            """
+            update claim set live_until = coalesce($2::timestamptz, 'infinity'), firm = $3
+            where reservation_id = $1
+              and (live_until, firm) is distinct from (coalesce($2::timestamptz, 'infinity'), $3::boolean)
+            """,
+            reservation.id,
+            lapses_at(reservation),
+            reservation.status is not Status.HELD,
+        )
+    except asyncpg.ExclusionViolationError as error:
+        raise TimeLost(reservation.id) from error
+
+
+def _values(reservation: Reservation) -> tuple[object, ...]:
+    """In the order in which `save` writes them."""
+    price, end = reservation.price, reservation.ended
+    return (
         reservation.id,
         reservation.status,
         reservation.start,
@@ -139,23 +164,10 @@ async def save(tx: Tx, reservation: Reservation) -> None:
         end.code if end else None,
         to_json(reservation.cancel_arguments) if reservation.cancel_arguments is not None else None,
         reservation.secret_version,
+        reservation.in_calendars,
+        reservation.calendar_verdict,
+        reservation.verified_at,
     )
-    if not has_time(reservation):
-        await tx.execute("delete from claim where reservation_id = $1", reservation.id)
-        return
-    try:
-        await tx.execute(
-            """
-            update claim set live_until = coalesce($2::timestamptz, 'infinity'), firm = $3
-            where reservation_id = $1
-              and (live_until, firm) is distinct from (coalesce($2::timestamptz, 'infinity'), $3::boolean)
-            """,
-            reservation.id,
-            lapses_at(reservation),
-            reservation.status is not Status.HELD,
-        )
-    except asyncpg.ExclusionViolationError as error:
-        raise TimeLost(reservation.id) from error
 
 
 async def touch(tx: Tx, reservation_id: str) -> None:
@@ -233,6 +245,20 @@ async def find(  # noqa: PLR0913
         customer_email,
         before,
         limit,
+    )
+    return [from_row(row) for row in rows]
+
+
+async def confirmed_of_host(tx: Tx, host_id: str, back: timedelta) -> list[Reservation]:
+    """In the order of their times, from `back` ago on."""
+    rows = await tx.rows(
+        """
+        select reservation.* from claim join reservation on reservation.id = reservation_id
+        where host_id = $1 and claim.ends_at > the_clock() - $2::interval and firm and status = 'confirmed'
+        order by reservation.start, reservation.id
+        """,
+        host_id,
+        back,
     )
     return [from_row(row) for row in rows]
 
@@ -324,4 +350,7 @@ def from_row(row: asyncpg.Record) -> Reservation:
         released_by=EndedBy(row["ended_by"]) if row["ended_by"] and not row["ended_at"] else None,
         cancel_arguments=msgspec.json.decode(row["cancel_arguments"]) if row["cancel_arguments"] else None,
         secret_version=row["secret_version"],
+        in_calendars=row["in_calendars"],
+        calendar_verdict=CalendarVerdict(row["calendar_verdict"]) if row["calendar_verdict"] else None,
+        verified_at=row["verified_at"],
     )

@@ -31,12 +31,12 @@ def client_address(scope: Scope, trusted_proxies: str) -> str:
 
 
 @lru_cache(maxsize=8)
-def networks(setting: str) -> Networks:
-    """`HOLDFIRST_TRUSTED_PROXIES`: addresses and networks, separated by commas."""
+def networks(setting: str, name: str = "HOLDFIRST_TRUSTED_PROXIES") -> Networks:
+    """Addresses and networks, separated by commas; `name` is the setting's."""
     try:
         return tuple(ip_network(part.strip(), strict=False) for part in setting.split(",") if part.strip())
     except ValueError as error:
-        raise ConfigurationError(f"HOLDFIRST_TRUSTED_PROXIES: {error}") from error
+        raise ConfigurationError(f"{name}: {error}") from error
 
 
 def _is_address(text: str) -> bool:

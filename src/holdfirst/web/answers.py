@@ -37,6 +37,8 @@ class HostAnswer(msgspec.Struct, kw_only=True):
     external_id: str | None
     metadata: Mapping[str, Any]
     created_at: Instant
+    calendar_feed: str
+    """What a calendar subscribes to for this host's confirmed reservations: whoever has it reads them."""
 
 
 class BusyAnswer(msgspec.Struct):
@@ -125,6 +127,8 @@ class CalendarsAnswer(msgspec.Struct):
     check: CalendarCheck
     verdict: str | None = None
     verified_at: Instant | None = None
+    changed_by_host: str | None = None
+    """`moved` or `deleted`: what the host did to it in the calendar itself, and what has not been followed."""
 
 
 class CancellationAnswer(msgspec.Struct):
@@ -173,7 +177,7 @@ class ReservationAnswer(msgspec.Struct, kw_only=True):
     client_secret: str | UnsetType = UNSET
 
 
-def host_answer(host: Host, *, livemode: bool) -> HostAnswer:
+def host_answer(host: Host, *, livemode: bool, calendar_feed: str) -> HostAnswer:
     return HostAnswer(
         id=host.id,
         livemode=livemode,
@@ -186,6 +190,7 @@ def host_answer(host: Host, *, livemode: bool) -> HostAnswer:
         external_id=host.external_id,
         metadata=host.metadata,
         created_at=z(host.created_at),
+        calendar_feed=calendar_feed,
     )
 
 

@@ -83,7 +83,9 @@ async def _load(call: Call, host_id: str) -> Host:
 
 
 def _told(call: Call, host: Host) -> HostAnswer:
-    return host_answer(host, livemode=call.who.livemode)
+    token = call.world.key_ring.feed_token(host.id)
+    feed = f"{call.world.public_url}/calendars/{host.id}/{token}.ics"
+    return host_answer(host, livemode=call.who.livemode, calendar_feed=feed)
 
 
 _host: Any = partial(Operation, who=SECRET, answer=HostAnswer, missing=Code.HOST_NOT_FOUND)

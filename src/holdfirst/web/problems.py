@@ -37,6 +37,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.RESERVATION_NOT_FOUND: Meaning(404, "No such reservation"),
     Code.PAYMENT_NOT_FOUND: Meaning(404, "No such payment"),
     Code.PAYMENT_ACCOUNT_NOT_FOUND: Meaning(404, "No such payment account"),
+    Code.CALENDAR_CONNECTION_NOT_FOUND: Meaning(404, "No such calendar connection"),
     Code.SLUG_TAKEN: Meaning(409, "This slug is taken"),
     Code.STILL_IN_USE: Meaning(409, "Something still needs it"),
     Code.NO_PAYMENT_ACCOUNT: Meaning(422, "There is a price and nobody to be paid"),

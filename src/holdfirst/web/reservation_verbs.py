@@ -6,12 +6,13 @@ from typing import Any
 
 from holdfirst.effects.checkout import open_checkout
 from holdfirst.effects.confirm import confirm_with_provider
+from holdfirst.effects.hold_calendars import calendars_refuse_move
 from holdfirst.effects.release import release_with_provider
 from holdfirst.flows import cancel as cancelling
 from holdfirst.flows import change
 from holdfirst.flows import reschedule as rescheduling
 from holdfirst.flows.confirm import Asks, ConfirmRequest
-from holdfirst.flows.keyed import Replay
+from holdfirst.flows.keyed import Replay, answered_before
 from holdfirst.flows.pay import CheckoutRequest
 from holdfirst.interval import whole_ms
 from holdfirst.payment.money import Money, currency_exists
@@ -26,7 +27,7 @@ from holdfirst.web.answers import ReservationAnswer
 from holdfirst.web.asker import Kind
 from holdfirst.web.hosts import REPLAYED
 from holdfirst.web.operation import HOLDERS, Answer, Call, Empty, Operation
-from holdfirst.web.problems import refuse
+from holdfirst.web.problems import Problem, refuse
 from holdfirst.web.requests import (
     Cancel,
     Checkout,
@@ -137,6 +138,11 @@ async def reschedule(call: Call) -> Answer:
     async def work(tx: Tx) -> Reservation | Refusal:
         return await rescheduling.reschedule(tx, request)
 
+    before = await call.world.database.run(answered_before, call.key) if call.key is not None else None
+    if before is None:
+        refusal = await calendars_refuse_move(call.world, reservation_id, request.start)
+        if refusal is not None:
+            raise Problem(refusal)
     return await _answered(call, await call.once(work, _kept(reservation_id)), reservation_id)
 
 
@@ -180,6 +186,7 @@ async def _rules(tx: Tx, reservation_id: str) -> EventTypeRules:
 
 
 _STATES = (Code.HOLD_EXPIRED, Code.ALREADY_RELEASED, Code.ALREADY_CONFIRMED, Code.ALREADY_CANCELLED)
+_CALENDARS = (Code.CALENDAR_CONFLICT, Code.CALENDAR_UNREACHABLE)
 _MONEY = (Code.PAYMENT_IN_PROGRESS, Code.PROVIDER_UNAVAILABLE)
 
 
@@ -212,6 +219,7 @@ OPERATIONS: list[Operation] = [
         Code.CHECKOUT_REFUSED,
         Code.NO_PAYMENT_ACCOUNT,
         Code.RETURN_URL_NOT_ALLOWED,
+        *_CALENDARS,
     ),
     _verb(
         "extend",
@@ -235,7 +243,7 @@ OPERATIONS: list[Operation] = [
         Code.SLOT_TAKEN,
         Code.ALREADY_PAID,
         Code.CHECKOUT_OPEN,
-        Code.CALENDAR_CONFLICT,
+        *_CALENDARS,
     ),
     _verb(
         "cancel",
@@ -259,6 +267,7 @@ OPERATIONS: list[Operation] = [
         Code.SLOT_TAKEN,
         Code.CHECKOUT_OPEN,
         Code.TOO_LATE_TO_RESCHEDULE,
+        Code.CALENDAR_UNREACHABLE,
         Code.EVENT_TYPE_INACTIVE,
         Code.PAYMENT_IN_PROGRESS,
     ),

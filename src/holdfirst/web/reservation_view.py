@@ -14,7 +14,7 @@ from holdfirst.payment.payment import Payment
 from holdfirst.refusal import Code
 from holdfirst.reservation.event_type import EventType
 from holdfirst.reservation.reservation import Reservation, Status, status_at
-from holdfirst.store import catalog, payments, reservations
+from holdfirst.store import calendar_events, catalog, payments, reservations
 from holdfirst.store.database import Tx
 from holdfirst.web.answers import (
     CalendarsAnswer,
@@ -37,6 +37,7 @@ class Seen(msgspec.Struct, frozen=True):
     event_type: EventType
     attempts: list[Payment]
     now: datetime
+    changed_by_host: str | None = None
 
 
 async def see(tx: Tx, reservation_id: str) -> Seen | None:
@@ -48,7 +49,8 @@ async def see(tx: Tx, reservation_id: str) -> Seen | None:
     attempts = (await payments.of_reservations(tx, [reservation_id]))[reservation_id]
     event_type = await catalog.event_type_by_id(tx, reservation.event_type_id)
     assert event_type is not None
-    return Seen(reservation, event_type, attempts, now)
+    changed = await calendar_events.changed_by_host(tx, reservation_id) if reservation.in_calendars else None
+    return Seen(reservation, event_type, attempts, now, changed)
 
 
 async def answer_about(call: Call, reservation_id: str, *, tell_secret: bool = False) -> ReservationAnswer:
@@ -92,7 +94,12 @@ async def answer_of(call: Call, seen: Seen, *, tell_secret: bool = False) -> Res
         metadata=reservation.metadata,
         sequence=reservation.sequence,
         ended=_ended(reservation),
-        calendars=CalendarsAnswer(rules.calendar_check),
+        calendars=CalendarsAnswer(
+            rules.calendar_check,
+            reservation.calendar_verdict,
+            z_or_none(reservation.verified_at),
+            seen.changed_by_host,
+        ),
         location=rules.location,
         cancellation=_cancellation(seen, payment),
         links=await _links(call, seen, secret),

@@ -166,6 +166,7 @@ OPERATIONS: list[Operation] = [
             Code.SLOT_TAKEN,
             Code.TOO_MANY_HOLDS,
             Code.NO_PAYMENT_ACCOUNT,
+            Code.CALENDAR_UNREACHABLE,
         ),
     ),
     _res(

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Look at every connected calendar: does it answer, how soon does it show what was written, and is what stands there
+what should? With `repair`, what is certainly wrong is put right.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from holdfirst import ids
+from holdfirst.calendar.calendar_event import CalendarEvent, EventState, event_uid, marker
+from holdfirst.clock import monotonic
+from holdfirst.effects.calendar_desk import CalendarDesk, calling
+from holdfirst.effects.world import World
+from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.flows import calendar_repair
+from holdfirst.flows.calendar_repair import Standing
+from holdfirst.store import calendars
+from holdfirst.store.calendars import Calendar, Connection, ConnectionStatus
+from holdfirst.store.database import Tx
+
+SECONDS_MAX = 30.0
+CANARY_AHEAD = timedelta(days=390)
+READ_BACK_SECONDS_MAX = 10.0
+
+
+class Examined(msgspec.Struct, frozen=True):
+    """`wrong`: what disagrees, in words. `notes`: what is worth knowing."""
+
+    wrong: Sequence[str]
+    notes: Sequence[str]
+
+
+async def examine(world: World, *, repair: bool) -> Examined:
+    wrong: list[str] = []
+    notes: list[str] = []
+    for connection in await world.database.run(calendars.all_connections):
+        if connection.status is ConnectionStatus.BROKEN:
+            wrong.append(f"{connection.id}: broken: {connection.problem}")
+        elif connection.problem is not None:
+            notes.append(f"{connection.id}: {connection.problem}")
+        for calendar in await world.database.run(calendars.calendars_of, connection.id):
+            if calendar.in_use:
+                found = await _examined(world, calendar, connection, repair=repair)
+                wrong += [f"{calendar.id}: {one}" for one in found.wrong]
+                notes += [f"{calendar.id}: {one}" for one in (*found.notes, *calendar.notes)]
+    return Examined(wrong, notes)
+
+
+async def _examined(world: World, calendar: Calendar, connection: Connection, *, repair: bool) -> Examined:
+    try:
+        async with calling(world, calendar, connection, SECONDS_MAX) as desk:
+            own = list(await desk.provider.own(desk.place, marker(calendar.account_id)))
+            notes = [await _canary(world, desk, calendar)] if calendar.writable else ["read only: not locked"]
+            standing = await world.database.run(calendar_repair.compare, calendar, own)
+            if repair:
+                for stray in standing.orphans:
+                    await desk.provider.delete(desk.place, stray.uid, stray.etag or None)
+    except (ProviderUnavailable, CalendarDenied) as error:
+        return Examined([str(error)], [])
+    if repair:
+        await world.database.run(calendar_repair.put_right, calendar, standing)
+        notes.append("repair: orphans deleted, the rest is brought in line by the worker")
+    return Examined(_words(standing), notes)
+
+
+def _words(standing: Standing) -> list[str]:
+    said = []
+    if standing.orphans:
+        said.append(f"{len(standing.orphans)} events of ours that belong to nothing")
+    if standing.ghosts:
+        said.append(f"events of reservations that are over: {' '.join(standing.ghosts)}")
+    if standing.missing:
+        said.append(f"reservations that should stand here and do not: {' '.join(standing.missing)}")
+    return said
+
+
+async def _canary(world: World, desk: CalendarDesk, calendar: Calendar) -> str:
+    """Write an event far ahead, see how long it takes to be told, take it away again."""
+    now = await world.database.single(_now)
+    start = (now + CANARY_AHEAD).replace(minute=0, second=0, microsecond=0)
+    uid = event_uid(calendar.account_id, ids.make("canary"), calendar.id, 0)
+    event = CalendarEvent(
+        uid=uid,
+        state=EventState.HOLD,
+        start=start,
+        end=start + timedelta(minutes=1),
+        title="holdfirst: a test",
+    )
+    began = monotonic()
+    etag = await desk.provider.write(desk.place, event, None)
+    written = monotonic()
+    try:
+        while monotonic() - written < READ_BACK_SECONDS_MAX:
+            busy = await desk.provider.busy(desk.place, event.start, event.end)
+            if uid in {one.uid for one in busy.occurrences}:
+                took, lag = (written - began) * 1000, (monotonic() - written) * 1000
+                return f"written in {took:.0f} ms, read back {lag:.0f} ms after that"
+        return (
+            f"what was written is not told within {READ_BACK_SECONDS_MAX:.0f} s: choose calendar_check strict"
+        )
+    finally:
+        await desk.provider.delete(desk.place, uid, etag)
+
+
+async def _now(tx: Tx) -> datetime:
+    return await tx.now()

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A reservation in the calendars of its hosts: written into each, each read again, and a verdict under its row lock.
+
+No calendar offers a lock. So ours comes first (the claim); then the hold is written where the host's other tools see
+it; and what is read after that is what decides. Whoever wrote before our reading is seen by it; whoever writes later
+is seen by the next one, which comes before money moves.
+"""
+
+import asyncio
+import enum
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from holdfirst.calendar.calendar_event import Occurrence
+from holdfirst.calendar.provider import EventGone
+from holdfirst.clock import monotonic
+from holdfirst.effects.calendar_desk import calling
+from holdfirst.effects.world import World
+from holdfirst.errors import CalendarDenied, HoldfirstError, ProviderUnavailable
+from holdfirst.flows import calendar_health, calendar_holds
+from holdfirst.flows.calendar_holds import Outcome, Plan, ToAsk, ToWrite
+from holdfirst.flows.reserve import slot_taken
+from holdfirst.refusal import Code, Refusal
+from holdfirst.reservation.calendar_gate import settled_at
+from holdfirst.reservation.event_type import CalendarCheck
+from holdfirst.reservation.lifecycle import calendar_conflict
+from holdfirst.reservation.reservation import CalendarVerdict, Reservation, Status
+from holdfirst.store.database import Tx
+
+CALL_SECONDS_MAX = 20.0
+"""One write or one reading, however often it is tried within."""
+HOLD_SECONDS_MAX = 4.0
+"""Writing and reading together, while a customer waits."""
+DENIED_AGAIN = timedelta(minutes=5)
+
+
+class Heard(enum.StrEnum):
+    """What asking the calendars came to."""
+
+    CLEAN = "clean"
+    CONFLICT = "conflict"
+    UNREACHABLE = "unreachable"
+
+
+async def attend(world: World, reservation_id: str) -> datetime | None:
+    """The job: bring its events in line with it, ask if nobody has; answers when there is more to do."""
+    plan = await world.database.run(calendar_holds.plan, reservation_id)
+    if plan is None:
+        return None
+    failures = await _write_all(world, plan, CALL_SECONDS_MAX)
+    if _nobody_asked(plan):
+        await _ask_and_judge(world, plan, CALL_SECONDS_MAX)
+    if any(isinstance(one, CalendarDenied) for one in failures):
+        return plan.now + DENIED_AGAIN
+    if failures:
+        raise ProviderUnavailable(str(failures[0]))
+    if plan.write:
+        # To see that it stands: what was taken away is forgotten then.
+        return plan.now
+    later = [one for one in (plan.again_at, _second_look(plan)) if one is not None]
+    return min(later, default=None)
+
+
+async def ask_calendars(world: World, reservation_id: str, seconds: float = HOLD_SECONDS_MAX) -> Heard:
+    """Write what is to stand, read every calendar, judge. Nothing is guessed: no answer in time is UNREACHABLE."""
+    until = monotonic() + seconds
+    plan = await world.database.run(calendar_holds.plan, reservation_id)
+    if plan is None:
+        return Heard.CLEAN
+    failures = await _write_all(world, plan, seconds)
+    if failures:
+        return Heard.UNREACHABLE
+    judged = await _ask_and_judge(world, plan, max(0.01, until - monotonic()))
+    if judged is None:
+        return Heard.UNREACHABLE
+    return Heard.CONFLICT if judged.calendar_verdict is CalendarVerdict.CONFLICT else Heard.CLEAN
+
+
+async def ask_again(world: World, reservation_id: str) -> None:
+    """The job: something new stands in a hold's time, as a sync says; the calendars themselves say whether it does."""
+    if await ask_calendars(world, reservation_id, CALL_SECONDS_MAX) is Heard.UNREACHABLE:
+        raise ProviderUnavailable("a calendar does not answer")
+
+
+async def calendars_refuse(world: World, reservation: Reservation, check: CalendarCheck) -> Refusal | None:
+    """Ask now, for a verb that the calendars may stop. None: decide again, there is an answer."""
+    await settled(world, reservation, check)
+    match await ask_calendars(world, reservation.id):
+        case Heard.CLEAN:
+            return None
+        case Heard.CONFLICT:
+            return calendar_conflict()
+        case Heard.UNREACHABLE:
+            return calendar_unreachable()
+
+
+async def calendars_refuse_move(world: World, reservation_id: str, start: datetime) -> Refusal | None:
+    """Before a reservation moves: whether its hosts' calendars are free then. Its own events are no conflict. What is
+    written there in the meantime is found by the question that follows the move.
+    """
+    plan = await world.database.run(calendar_holds.plan_of_move, reservation_id, start)
+    if plan is None:
+        return None
+    seen = await _read_all(world, plan, HOLD_SECONDS_MAX)
+    if seen is None:
+        return calendar_unreachable()
+    return slot_taken() if await world.database.run(calendar_holds.strangers, plan, seen) else None
+
+
+def calendar_unreachable() -> Refusal:
+    return Refusal(
+        Code.CALENDAR_UNREACHABLE,
+        "A calendar of the host does not answer, so nobody can say that the time is free.",
+        retry_after=5,
+    )
+
+
+async def settled(world: World, reservation: Reservation, check: CalendarCheck) -> None:
+    """Under `strict`, wait until what is asked counts."""
+    if check is CalendarCheck.STRICT:
+        now = await world.database.single(_now)
+        await asyncio.sleep(max(0.0, (settled_at(reservation) - now).total_seconds()))
+
+
+async def _write_all(world: World, plan: Plan, seconds: float) -> list[HoldfirstError]:
+    """All at once; what went wrong."""
+    if not plan.write:
+        return []
+    outcomes = await asyncio.gather(*[_write(world, one, seconds) for one in plan.write])
+    await world.database.run(calendar_holds.record, list(zip(plan.write, outcomes, strict=True)))
+    return [
+        one.error or ProviderUnavailable("the event was taken away; it is written again")
+        for one in outcomes
+        if one.error is not None or one.gone
+    ]
+
+
+async def _write(world: World, one: ToWrite, seconds: float) -> Outcome:
+    try:
+        async with calling(world, one.calendar, one.connection, seconds) as desk:
+            if one.event is None:
+                await desk.provider.delete(desk.place, one.written.uid, one.written.etag)
+                return Outcome()
+            return Outcome(await desk.provider.write(desk.place, one.event, one.written.etag or None))
+    except EventGone:
+        return Outcome(gone=True)
+    except (ProviderUnavailable, CalendarDenied) as error:
+        return Outcome(error=error)
+
+
+async def _ask_and_judge(world: World, plan: Plan, seconds: float) -> Reservation | None:
+    """None: a calendar did not answer, and there is no verdict."""
+    seen = await _read_all(world, plan, seconds)
+    return None if seen is None else await world.database.run(calendar_holds.judge, plan, seen, world.limits)
+
+
+async def _read_all(world: World, plan: Plan, seconds: float) -> dict[str, Sequence[Occurrence]] | None:
+    """What each calendar shows, by calendar; None: one of them did not answer."""
+    seen = await asyncio.gather(*[_read(world, plan, one, seconds) for one in plan.ask])
+    by_calendar: dict[str, Sequence[Occurrence]] = {}
+    for one, occurrences in zip(plan.ask, seen, strict=True):
+        if occurrences is None:
+            return None
+        by_calendar[one.calendar.id] = occurrences
+    return by_calendar
+
+
+async def _read(world: World, plan: Plan, one: ToAsk, seconds: float) -> Sequence[Occurrence] | None:
+    try:
+        async with calling(world, one.calendar, one.connection, seconds) as desk:
+            busy = await desk.provider.busy(desk.place, *plan.window)
+    except ProviderUnavailable as error:
+        await world.database.run(calendar_health.unreachable, one.connection.id, str(error))
+        return None
+    except CalendarDenied:
+        return None
+    return busy.occurrences
+
+
+def _nobody_asked(plan: Plan) -> bool:
+    """Live, and no verdict yet; or `strict`, and none that counts."""
+    if plan.rules.calendar_check is CalendarCheck.LOCAL:
+        return False
+    if plan.status not in (Status.HELD, Status.PROCESSING, Status.CONFIRMED):
+        return False
+    if plan.reservation.calendar_verdict is CalendarVerdict.PENDING:
+        return True
+    look = _second_look(plan)
+    return look is not None and look <= plan.now
+
+
+def _second_look(plan: Plan) -> datetime | None:
+    """Under `strict`: when to ask again, so that a confirm finds an answer that counts."""
+    reservation = plan.reservation
+    asked = reservation.verified_at
+    strict = plan.rules.calendar_check is CalendarCheck.STRICT and plan.status is Status.HELD
+    if not strict or asked is None or asked >= settled_at(reservation):
+        return None
+    return settled_at(reservation)
+
+
+async def _now(tx: Tx) -> datetime:
+    return await tx.now()

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read what changed in a calendar. A poll, a push and a person who asks run the same; the same reading twice is one."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from holdfirst.calendar.calendar_event import Change, marker
+from holdfirst.calendar.provider import Changes
+from holdfirst.effects.calendar_desk import calling
+from holdfirst.effects.hold_calendars import CALL_SECONDS_MAX, DENIED_AGAIN
+from holdfirst.effects.world import World
+from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.flows import calendar_health, calendar_sync
+from holdfirst.flows.calendar_sync import ToSync
+from holdfirst.store.calendars import Calendar, Connection
+
+READ_SECONDS_MAX = 50.0
+"""All of a large calendar, once a day; a job's lease is longer."""
+ASKED_FOR_MAX = 20
+"""Events of ours that a reading says are gone, and that are asked for one by one."""
+STRAYS_MAX = 5
+"""Events with our marker that nobody knows of: more than so many at once are for a human to look at."""
+
+
+async def poll(world: World, calendar_id: str) -> datetime | None:
+    """The job: read, and say when to read again."""
+    asked = await world.database.run(calendar_sync.load, calendar_id)
+    if asked is None:
+        return None
+    try:
+        await sync(world, asked)
+    except CalendarDenied:
+        return asked.now + DENIED_AGAIN
+    except ProviderUnavailable as error:
+        await world.database.run(calendar_health.unreachable, asked.connection.id, str(error))
+        raise
+    return asked.now + world.limits.calendar_poll
+
+
+async def sync_all(world: World, connection: Connection, found: Sequence[Calendar]) -> None:
+    """All of a connection's calendars that are in use, now; what goes wrong is written down there."""
+    for calendar in found:
+        asked = await world.database.run(calendar_sync.load, calendar.id)
+        if asked is None:
+            continue
+        try:
+            await sync(world, asked)
+        except CalendarDenied:
+            return
+        except ProviderUnavailable as error:
+            await world.database.run(calendar_health.unreachable, connection.id, str(error))
+
+
+async def sync(world: World, asked: ToSync) -> None:
+    """Raises `ProviderUnavailable` or `CalendarDenied`; then nothing has changed."""
+    async with calling(world, asked.calendar, asked.connection, READ_SECONDS_MAX) as desk:
+        changes = await desk.provider.changes(desk.place, asked.token, asked.etags, asked.window)
+    missing = await _really_gone(world, asked, changes)
+    taken = await world.database.run(calendar_sync.take_in, asked, changes, missing)
+    await world.database.run(calendar_health.answered, asked.connection.id)
+    if taken is not None:
+        await _sweep(world, asked, taken.strays)
+
+
+async def _really_gone(world: World, asked: ToSync, changes: Changes) -> Mapping[str, str]:
+    """A server may be mistaken about what went: of our own events it is asked again."""
+    missing = calendar_sync.gone(asked, changes)
+    mark = marker(asked.calendar.account_id)
+    ours = [ref for ref, uid in missing.items() if uid.startswith(mark)]
+    if not ours:
+        return missing
+    # What is not asked for in this reading is not gone in this reading.
+    not_gone = set(ours[ASKED_FOR_MAX:])
+    async with calling(world, asked.calendar, asked.connection, CALL_SECONDS_MAX) as desk:
+        for ref in ours[:ASKED_FOR_MAX]:
+            if await desk.provider.exists(desk.place, missing[ref]):
+                not_gone.add(ref)
+    return {ref: uid for ref, uid in missing.items() if ref not in not_gone}
+
+
+async def _sweep(world: World, asked: ToSync, strays: Sequence[Change]) -> None:
+    """What bears our marker and belongs to nothing is taken away: a write that was given up, and came all the same."""
+    if not strays or len(strays) > STRAYS_MAX:
+        return
+    async with calling(world, asked.calendar, asked.connection, CALL_SECONDS_MAX) as desk:
+        for stray in strays:
+            await desk.provider.delete(desk.place, stray.uid, stray.etag or None)

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calendar connections: which calendars of a host are asked, and which one receives. Credentials arrive here sealed."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+from msgspec.structs import replace
+
+from holdfirst import ids
+from holdfirst.availability.windows import is_zone
+from holdfirst.calendar.provider import Found
+from holdfirst.flows import calendar_health
+from holdfirst.flows.hosts import no_such_host
+from holdfirst.refusal import Code, Refusal, invalid
+from holdfirst.reservation.calendar_gate import first_verdict
+from holdfirst.reservation.reservation import Status, status_at
+from holdfirst.store import calendar_events, calendars, catalog, jobs, reservations
+from holdfirst.store.calendars import (
+    Calendar,
+    Connection,
+    ConnectionStatus,
+    WhenBroken,
+    WhenDeleted,
+    WhenMoved,
+)
+from holdfirst.store.database import Tx
+
+CALENDARS_MAX = 25
+"""Of one connection, asked without being chosen."""
+
+
+class WantedConnection(msgspec.Struct, frozen=True, kw_only=True):
+    """`sealed`: under the id of the connection."""
+
+    id: str
+    account_id: str
+    host_id: str
+    provider: str
+    sealed: bytes
+    when_broken: WhenBroken
+    when_moved: WhenMoved
+    when_deleted: WhenDeleted
+
+
+class Roles(msgspec.Struct, frozen=True, kw_only=True):
+    """What a PATCH says; None: as it was. `destination` "": none."""
+
+    blocking: Sequence[str] | None = None
+    destination: str | None = None
+    when_broken: WhenBroken | None = None
+    when_moved: WhenMoved | None = None
+    when_deleted: WhenDeleted | None = None
+
+
+async def host_of(tx: Tx, account_id: str, host_id: str) -> Refusal | None:
+    """Before anybody's server is asked for it."""
+    if await catalog.load_host(tx, account_id, host_id) is None:
+        return invalid("host", "is not a host of this account")
+    return None
+
+
+async def connect(tx: Tx, wanted: WantedConnection, found: Found | None) -> Connection | Refusal:
+    """`found` None: the host has still to let us in. Else: all of its calendars are asked, the first one that can be
+    written receives, and what stands already in the host's time is written into them.
+    """
+    await reservations.lock_hosts(tx, [wanted.host_id])
+    if await catalog.load_host(tx, wanted.account_id, wanted.host_id) is None:
+        return no_such_host()
+    now = await tx.now()
+    connection = Connection(
+        id=wanted.id,
+        account_id=wanted.account_id,
+        host_id=wanted.host_id,
+        provider=wanted.provider,
+        status=ConnectionStatus.PENDING,
+        sealed_credentials=wanted.sealed,
+        server={},
+        owners=(),
+        when_broken=wanted.when_broken,
+        when_moved=wanted.when_moved,
+        when_deleted=wanted.when_deleted,
+        problem=None,
+        problem_since=None,
+        answered_at=None,
+        created_at=now,
+    )
+    await calendars.insert_connection(tx, connection)
+    return connection if found is None else await let_in(tx, connection, found, wanted.sealed)
+
+
+async def let_in(tx: Tx, connection: Connection, found: Found, sealed: bytes) -> Connection:
+    """The host has let us in (again): what there is is known, and what is new there is taken up."""
+    now = await tx.now()
+    first = connection.status is ConnectionStatus.PENDING
+    active = replace(
+        connection,
+        status=ConnectionStatus.ACTIVE,
+        sealed_credentials=sealed,
+        server=found.server,
+        owners=tuple(found.owners),
+        problem=None,
+        problem_since=None,
+        answered_at=now,
+    )
+    await calendars.save_connection(tx, active)
+    await calendars.open_host(tx, active)
+    await _take_up(tx, active, found, first=first)
+    await _attend(tx, active, now)
+    return active
+
+
+async def let_in_again(tx: Tx, connection_id: str, found: Found, sealed: bytes) -> Connection | Refusal:
+    guess = await calendars.load_connection(tx, connection_id)
+    if guess is None:
+        return no_such_connection()
+    await reservations.lock_hosts(tx, [guess.host_id])
+    connection = await calendars.lock_connection(tx, connection_id)
+    return no_such_connection() if connection is None else await let_in(tx, connection, found, sealed)
+
+
+async def _take_up(tx: Tx, connection: Connection, found: Found, *, first: bool) -> None:
+    """Calendars that are new; those that are no longer there go."""
+    zone = await calendars.hosts_zone(tx, connection.host_id)
+    known = {one.ref: one for one in await calendars.calendars_of(tx, connection.id)}
+    for ref in known.keys() - {one.ref for one in found.calendars}:
+        await calendars.forget_calendar(tx, known[ref].id)
+    receiving = any(one.destination for one in known.values()) or not first
+    for position, one in enumerate(found.calendars):
+        if one.ref in known:
+            continue
+        destination = one.writable and not receiving
+        receiving = receiving or destination
+        await calendars.insert_calendar(
+            tx,
+            Calendar(
+                id=ids.make("cal"),
+                account_id=connection.account_id,
+                connection_id=connection.id,
+                host_id=connection.host_id,
+                ref=one.ref,
+                name=one.name,
+                time_zone=one.time_zone if one.time_zone and is_zone(one.time_zone) else zone,
+                writable=one.writable,
+                blocking=first and position < CALENDARS_MAX,
+                destination=destination,
+                token=None,
+                whole_at=None,
+                read_at=None,
+                notes=(),
+            ),
+        )
+
+
+async def _attend(tx: Tx, connection: Connection, now: datetime) -> None:
+    """Read what is in use, and write there what stands already."""
+    await calendars.mark_host(tx, connection.host_id)
+    for calendar in await calendars.calendars_of(tx, connection.id):
+        if calendar.in_use:
+            await jobs.enqueue(tx, connection.account_id, "sync_calendar", calendar.id, due=now)
+    await adopt(tx, connection.host_id, now)
+    reservations.announce_host(tx, connection.host_id)
+
+
+async def adopt(tx: Tx, host_id: str, now: datetime) -> None:
+    """Whatever has time of this host ahead is a matter for its calendars from now on; their lock comes host first."""
+    for account_id, reservation_id in await calendar_events.to_adopt(tx, host_id):
+        reservation = await reservations.lock(tx, reservation_id)
+        assert reservation is not None
+        if not reservation.in_calendars:
+            event_type = await catalog.event_type_by_id(tx, reservation.event_type_id)
+            assert event_type is not None
+            held = status_at(reservation, now) is Status.HELD
+            verdict = first_verdict(event_type.rules.calendar_check) if held else None
+            await reservations.save(
+                tx, replace(reservation, in_calendars=True, calendar_verdict=verdict, verified_at=None)
+            )
+        await jobs.enqueue(tx, account_id, "calendars", reservation_id, due=now)
+
+
+async def change(tx: Tx, account_id: str, connection_id: str, roles: Roles) -> Connection | Refusal:
+    guess = await calendars.load_connection(tx, connection_id)
+    if guess is None or guess.account_id != account_id:
+        return no_such_connection()
+    await reservations.lock_hosts(tx, [guess.host_id])
+    connection = await calendars.lock_connection(tx, connection_id)
+    if connection is None:
+        return no_such_connection()
+    known = {one.id: one for one in await calendars.calendars_of(tx, connection_id)}
+    if (refusal := _refusal_of(roles, known)) is not None:
+        return refusal
+    changed = replace(
+        connection,
+        when_broken=roles.when_broken or connection.when_broken,
+        when_moved=roles.when_moved or connection.when_moved,
+        when_deleted=roles.when_deleted or connection.when_deleted,
+    )
+    await calendars.save_connection(tx, changed)
+    # The one that receives no longer comes first: there is never more than one.
+    for one in sorted(known.values(), key=lambda one: one.id == roles.destination):
+        blocking = one.blocking if roles.blocking is None else one.id in roles.blocking
+        destination = one.destination if roles.destination is None else one.id == roles.destination
+        if (blocking, destination) != (one.blocking, one.destination):
+            await calendars.set_roles(tx, one.id, blocking=blocking, destination=destination)
+    await calendar_health.apply_closure(tx, changed, broken=changed.status is ConnectionStatus.BROKEN)
+    await _attend(tx, changed, await tx.now())
+    return changed
+
+
+def _refusal_of(roles: Roles, known: dict[str, Calendar]) -> Refusal | None:
+    for named in roles.blocking or ():
+        if named not in known:
+            return invalid("blocking", f"{named} is not a calendar of this connection")
+    if roles.destination:
+        if roles.destination not in known:
+            return invalid("destination", "is not a calendar of this connection")
+        if not known[roles.destination].writable:
+            return invalid("destination", "cannot be written to")
+    return None
+
+
+async def disconnect(tx: Tx, account_id: str, connection_id: str) -> Refusal | None:
+    """It is asked no more; what we wrote there is taken away while its credentials last."""
+    guess = await calendars.load_connection(tx, connection_id)
+    if guess is None or guess.account_id != account_id:
+        return no_such_connection()
+    await reservations.lock_hosts(tx, [guess.host_id])
+    connection = await calendars.lock_connection(tx, connection_id)
+    if connection is None:
+        return no_such_connection()
+    await calendars.delete_connection(tx, connection_id)
+    await calendars.mark_host(tx, connection.host_id)
+    now = await tx.now()
+    for account, reservation_id in await calendar_events.to_adopt(tx, connection.host_id):
+        await jobs.enqueue(tx, account, "calendars", reservation_id, due=now)
+    reservations.announce_host(tx, connection.host_id)
+    return None
+
+
+def no_such_connection() -> Refusal:
+    return Refusal(Code.CALENDAR_CONNECTION_NOT_FOUND, "There is no such calendar connection.")

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a calendar connection works, and what follows where it does not: its host is closed, and is told."""
+
+from datetime import UTC, datetime, timedelta
+
+from msgspec.structs import replace
+
+from holdfirst.flows.outcome import tell_host
+from holdfirst.store import calendars, reservations
+from holdfirst.store.calendars import Connection, ConnectionStatus, WhenBroken
+from holdfirst.store.database import Tx
+
+UNREACHABLE_MAX = timedelta(minutes=15)
+"""How old what we know may be before nobody can say what is free."""
+SAID_EVERY = timedelta(seconds=20)
+"""That a connection works is written down no more often."""
+ALL_TIME = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+
+
+async def answered(tx: Tx, connection_id: str) -> None:
+    """It answered as it should: what was broken works again."""
+    connection = await calendars.lock_connection(tx, connection_id)
+    if connection is None or connection.status is ConnectionStatus.PENDING:
+        return
+    now = await tx.now()
+    fresh = connection.answered_at is not None and now - connection.answered_at < SAID_EVERY
+    if fresh and connection.problem is None:
+        return
+    await calendars.save_connection(
+        tx,
+        replace(
+            connection,
+            status=ConnectionStatus.ACTIVE,
+            problem=None,
+            problem_since=None,
+            answered_at=now,
+        ),
+    )
+    if connection.status is ConnectionStatus.BROKEN:
+        await calendars.open_host(tx, connection)
+        reservations.announce_host(tx, connection.host_id)
+
+
+async def denied(tx: Tx, connection_id: str, reason: str) -> None:
+    """It does not let us in. Asking again does not mend that."""
+    connection = await calendars.lock_connection(tx, connection_id)
+    if connection is not None and connection.status is not ConnectionStatus.PENDING:
+        await _broken(tx, connection, reason)
+
+
+async def unreachable(tx: Tx, connection_id: str, reason: str) -> None:
+    """It does not answer. For a while that is nothing; then what we know is too old to sell by."""
+    connection = await calendars.lock_connection(tx, connection_id)
+    if connection is None or connection.status is not ConnectionStatus.ACTIVE:
+        return
+    now = await tx.now()
+    last = connection.answered_at or connection.created_at
+    if now - last > UNREACHABLE_MAX:
+        await _broken(tx, connection, reason)
+    elif connection.problem != reason:
+        since = connection.problem_since or now
+        await calendars.save_connection(tx, replace(connection, problem=reason, problem_since=since))
+
+
+async def _broken(tx: Tx, connection: Connection, reason: str) -> None:
+    now = await tx.now()
+    await calendars.save_connection(
+        tx,
+        replace(
+            connection,
+            status=ConnectionStatus.BROKEN,
+            problem=reason,
+            problem_since=connection.problem_since or now,
+        ),
+    )
+    await apply_closure(tx, connection, broken=True)
+    if connection.status is not ConnectionStatus.BROKEN:
+        await tell_host(tx, connection.account_id, connection.id, now)
+
+
+async def apply_closure(tx: Tx, connection: Connection, *, broken: bool) -> None:
+    """Nothing of the host's is free while a connection is broken, unless the account said otherwise."""
+    if broken and connection.when_broken is WhenBroken.CLOSE:
+        await calendars.close_host(tx, connection, *ALL_TIME)
+    else:
+        await calendars.open_host(tx, connection)
+    reservations.announce_host(tx, connection.host_id)

@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A reservation in its hosts' calendars: what is to be written, what was, and what the calendars' answer means."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from holdfirst.calendar.calendar_event import CalendarEvent, EventState, Occurrence
+from holdfirst.calendar.wanted import wanted_event, wanted_state
+from holdfirst.errors import HoldfirstError
+from holdfirst.flows.outcome import became_free, close_open
+from holdfirst.flows.pay import write_down_expiry
+from holdfirst.payment.payment import Mode, Payment
+from holdfirst.reservation import lifecycle
+from holdfirst.reservation.calendar_gate import Gate, gate, given_up, verified
+from holdfirst.reservation.event_type import CalendarCheck, EventTypeRules
+from holdfirst.reservation.reservation import (
+    CalendarVerdict,
+    Cause,
+    EndedBy,
+    Reservation,
+    Status,
+    status_at,
+)
+from holdfirst.settings import Limits
+from holdfirst.store import calendar_events, calendars, catalog, idempotency, jobs, payments, reservations
+from holdfirst.store.calendar_events import Written, WrittenEvent
+from holdfirst.store.calendars import Calendar, Connection, ConnectionStatus, WhenBroken
+from holdfirst.store.database import Tx
+
+LEASE = timedelta(seconds=40)
+"""Longer than a write may take, however often it is tried within one call."""
+DOUBT = timedelta(seconds=60)
+"""How long a request that was given up may still arrive."""
+
+
+class ToWrite(msgspec.Struct, frozen=True, kw_only=True):
+    """`event` None: it is to be taken away. `lost`: what stands there was not known before."""
+
+    written: WrittenEvent
+    event: CalendarEvent | None
+    calendar: Calendar
+    connection: Connection
+    lost: bool
+
+
+class ToAsk(msgspec.Struct, frozen=True):
+    calendar: Calendar
+    connection: Connection
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """As of `now`. `again_at`: when there is more to do, or somebody else's write is over."""
+
+    reservation: Reservation
+    rules: EventTypeRules
+    status: Status
+    write: Sequence[ToWrite]
+    ask: Sequence[ToAsk]
+    again_at: datetime | None
+    now: datetime
+
+    @property
+    def gate(self) -> Gate:
+        return gate(self.reservation, self.rules.calendar_check, self.now)
+
+    @property
+    def window(self) -> tuple[datetime, datetime]:
+        """What must be free: buffers included."""
+        reservation = self.reservation
+        return (
+            reservation.start - timedelta(minutes=reservation.buffer_before_minutes),
+            reservation.end + timedelta(minutes=reservation.buffer_after_minutes),
+        )
+
+
+async def plan(tx: Tx, reservation_id: str) -> Plan | None:
+    """What is to be written where; each such event is leased to whoever asked. None: nothing to do with calendars."""
+    reservation = await reservations.lock(tx, reservation_id)
+    if reservation is None or not reservation.in_calendars:
+        return None
+    event_type = await catalog.event_type_by_id(tx, reservation.event_type_id)
+    assert event_type is not None
+    now = await tx.now()
+    in_use = await calendars.calendars_of_hosts(tx, reservation.hosts)
+    wanted = {
+        calendar.id: state
+        for calendar, _ in in_use
+        if calendar.writable
+        and (state := wanted_state(reservation, now, destination=calendar.destination)) is not None
+    }
+    if wanted:
+        await calendar_events.expect(tx, reservation.account_id, reservation.id, list(wanted))
+    write, again = await _leased(tx, reservation, event_type.rules, wanted, now)
+    return Plan(
+        reservation=reservation,
+        rules=event_type.rules,
+        status=status_at(reservation, now),
+        write=write,
+        ask=[ToAsk(*place) for place in in_use if _asked(*place)],
+        again_at=again,
+        now=now,
+    )
+
+
+async def plan_of_move(tx: Tx, reservation_id: str, start: datetime) -> Plan | None:
+    """Whom to ask about another time of it; nothing is written. None: nobody is asked."""
+    reservation = await reservations.load(tx, reservation_id)
+    if reservation is None or not reservation.in_calendars:
+        return None
+    event_type = await catalog.event_type_by_id(tx, reservation.event_type_id)
+    assert event_type is not None
+    now = await tx.now()
+    status = status_at(reservation, now)
+    if event_type.rules.calendar_check is CalendarCheck.LOCAL or status not in (
+        Status.HELD,
+        Status.CONFIRMED,
+    ):
+        return None
+    in_use = await calendars.calendars_of_hosts(tx, reservation.hosts)
+    return Plan(
+        reservation=lifecycle.moved(reservation, start, tuple(reservation.hosts)),
+        rules=event_type.rules,
+        status=status,
+        write=[],
+        ask=[ToAsk(*place) for place in in_use if _asked(*place)],
+        again_at=None,
+        now=now,
+    )
+
+
+async def _leased(
+    tx: Tx, reservation: Reservation, rules: EventTypeRules, wanted: Mapping[str, EventState], now: datetime
+) -> tuple[list[ToWrite], datetime | None]:
+    """What does not stand as it should, leased to us; and when to look again at what is leased, or in doubt."""
+    wrong: list[tuple[WrittenEvent, CalendarEvent | None]] = []
+    done: list[str] = []
+    again: list[datetime] = []
+    for written in await calendar_events.of_reservation(tx, reservation.id):
+        event = _event(reservation, rules, written, wanted.get(written.calendar_id))
+        if written.lease_until is not None and written.lease_until > now:
+            again.append(written.lease_until)
+        elif event is None and written.state is Written.ABSENT and written.doubtful_until is None:
+            done.append(written.calendar_id)
+        elif event is None and written.state is Written.ABSENT and _is_ahead(written.doubtful_until, now):
+            again.append(written.doubtful_until or now)
+        elif event is None or not _stands(written, event):
+            wrong.append((written, event))
+    await calendar_events.forget(tx, reservation.id, done)
+    return await _to_write(tx, reservation, wrong, now), min(again, default=None)
+
+
+async def _to_write(
+    tx: Tx,
+    reservation: Reservation,
+    wrong: Sequence[tuple[WrittenEvent, CalendarEvent | None]],
+    now: datetime,
+) -> list[ToWrite]:
+    if not wrong:
+        return []
+    in_use = await calendars.calendars_of_hosts(tx, reservation.hosts)
+    places = {calendar.id: (calendar, connection) for calendar, connection in in_use}
+    leased = await calendar_events.lease(tx, [written for written, _ in wrong], now + LEASE)
+    found = []
+    for (before, event), written in zip(wrong, leased, strict=True):
+        # One that was disconnected: what we wrote there is still to be taken away.
+        place = places.get(written.calendar_id) or await calendars.load_calendar(tx, written.calendar_id)
+        assert place is not None
+        found.append(
+            ToWrite(
+                written=written,
+                event=event,
+                calendar=place[0],
+                connection=place[1],
+                lost=before.state is Written.UNKNOWN,
+            )
+        )
+    return found
+
+
+def _is_ahead(instant: datetime | None, now: datetime) -> bool:
+    return instant is not None and instant > now
+
+
+def _event(
+    reservation: Reservation, rules: EventTypeRules, written: WrittenEvent, state: EventState | None
+) -> CalendarEvent | None:
+    return None if state is None else wanted_event(reservation, rules, written.uid, state)
+
+
+def _stands(written: WrittenEvent, event: CalendarEvent) -> bool:
+    return written.state.value == event.state.value and written.fingerprint == event.fingerprint
+
+
+def _asked(calendar: Calendar, connection: Connection) -> bool:
+    ignored = connection.status is ConnectionStatus.BROKEN and connection.when_broken is WhenBroken.IGNORE
+    return calendar.blocking and not ignored
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How a write ended. `error`: it was not answered, or refused. `gone`: it had been there, and was taken away."""
+
+    etag: str | None = None
+    gone: bool = False
+    error: HoldfirstError | None = None
+
+
+async def record(tx: Tx, written: Sequence[tuple[ToWrite, Outcome]]) -> None:
+    """All of them at once: a request that waits for ten calendars commits once."""
+    for one, outcome in written:
+        if outcome.gone:
+            # A hold is written again, under another id; of a confirmed one, the sync will have its say.
+            await calendar_events.next_generation(tx, one.written, one.calendar.account_id)
+        elif outcome.error is not None:
+            # It may have been done, or may still be.
+            await calendar_events.record(
+                tx, one.written, state=Written.UNKNOWN, fingerprint=None, etag=one.written.etag
+            )
+        elif one.event is None:
+            await calendar_events.record(
+                tx,
+                one.written,
+                state=Written.ABSENT,
+                fingerprint=None,
+                etag=None,
+                doubtful_for=DOUBT if one.lost else None,
+            )
+        else:
+            await calendar_events.record(
+                tx,
+                one.written,
+                state=Written(one.event.state.value),
+                fingerprint=one.event.fingerprint,
+                etag=outcome.etag,
+            )
+
+
+async def strangers(tx: Tx, asked: Plan, seen: Mapping[str, Sequence[Occurrence]]) -> list[Occurrence]:
+    """What is in the way: everything but this reservation's own events, and the same host's others, on which our claims
+    have the word. Another host's, in a calendar that two share, is in the way.
+    """
+    hosts = {one.calendar.id: one.calendar.host_id for one in asked.ask}
+    ours = await calendar_events.known(tx, [one.uid for found in seen.values() for one in found])
+    of_this = {uid for uid, reservation_id, _ in ours if reservation_id == asked.reservation.id}
+    of_host = {(uid, host_id) for uid, _, host_id in ours}
+    return [
+        one
+        for calendar_id, found in seen.items()
+        for one in found
+        if one.uid not in of_this and (one.uid, hosts[calendar_id]) not in of_host
+    ]
+
+
+async def judge(
+    tx: Tx,
+    asked: Plan,
+    seen: Mapping[str, Sequence[Occurrence]],
+    limits: Limits,
+) -> Reservation:
+    """The verdict, under the reservation's row lock; every calendar has answered. A conflict ends a hold at once,
+    before money moves; what is confirmed is flagged, and what is being captured is decided there.
+    """
+    reservation = await reservations.lock(tx, asked.reservation.id)
+    assert reservation is not None
+    attempts = await payments.lock_all(tx, reservation.id)
+    now = await tx.now()
+    if (reservation.start, reservation.hosts) != (asked.reservation.start, asked.reservation.hosts):
+        # It has moved meanwhile: what was asked is not about it.
+        return reservation
+    conflict = bool(await strangers(tx, asked, seen))
+    verdict = CalendarVerdict.CONFLICT if conflict else CalendarVerdict.CLEAN
+    if reservation.verified_at is not None and reservation.verified_at > asked.now:
+        return reservation
+    status = status_at(reservation, now)
+    judged = verified(reservation, verdict, asked.now)
+    if conflict and status is Status.HELD and not _cannot_be_closed(attempts):
+        return await _end(tx, judged, attempts, now, limits)
+    await reservations.save(tx, judged)
+    if conflict and reservation.cause is Cause.CAPTURE and reservation.paid_by is not None:
+        await jobs.enqueue(
+            tx, reservation.account_id, "capture", reservation.paid_by, due=now, lane=reservation.paid_by
+        )
+    return judged
+
+
+def _cannot_be_closed(attempts: Sequence[Payment]) -> bool:
+    """Money may be on its way that nobody can stop: what becomes of it is `on_conflict`'s to say, once it is here."""
+    return any(one.can_bring_money and one.mode is Mode.SALE_UNCLOSEABLE for one in attempts)
+
+
+async def _end(
+    tx: Tx, reservation: Reservation, attempts: list[Payment], now: datetime, limits: Limits
+) -> Reservation:
+    sale_open = any(one.can_bring_money and one.mode is Mode.SALE for one in attempts)
+    ended = given_up(reservation, now, sale_open=sale_open, processing_max=limits.processing_max)
+    await reservations.save(tx, ended)
+    if sale_open:
+        await close_open(tx, attempts, now)
+        await jobs.enqueue(tx, ended.account_id, "deadline", ended.id, due=now)
+    else:
+        await became_free(tx, ended, attempts, now)
+    return ended
+
+
+async def abandon(tx: Tx, reservation_id: str, key: tuple[str, str] | None) -> None:
+    """A hold that was refused within the request that made it: nobody has it, and its key may be used again."""
+    reservation = await reservations.lock(tx, reservation_id)
+    assert reservation is not None
+    attempts = await payments.lock_all(tx, reservation_id)
+    now = await tx.now()
+    if key is not None:
+        await idempotency.forget(tx, *key)
+    if status_at(reservation, now) is not Status.HELD:
+        await write_down_expiry(tx, reservation, attempts, now)
+        return
+    freed = lifecycle.released(reservation, by=EndedBy.ACCOUNT, now=now)
+    await reservations.save(tx, freed)
+    await became_free(tx, freed, attempts, now)

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a calendar says has changed, taken into the busy time of its host; and what happened there to our own events."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+from msgspec.structs import replace
+
+from holdfirst.calendar.calendar_event import Change, marker
+from holdfirst.calendar.provider import Changes
+from holdfirst.flows.host_changes import event_deleted, event_moved
+from holdfirst.reservation.reservation import Status, status_at
+from holdfirst.store import calendar_events, calendar_items, calendars, jobs, reservations
+from holdfirst.store.calendar_events import Written, WrittenEvent
+from holdfirst.store.calendars import Calendar, Connection, ConnectionStatus
+from holdfirst.store.database import Tx
+
+BACK = timedelta(days=1)
+AHEAD = timedelta(days=400)
+"""How far ahead busy time is known; all of it is read again each day, so that the far end moves along."""
+WHOLE_EVERY = timedelta(days=1)
+
+
+class ToSync(msgspec.Struct, frozen=True, kw_only=True):
+    """`token` None: all of it. `known`: ref → (etag, uid). `ours`: the uids of what we have there."""
+
+    calendar: Calendar
+    connection: Connection
+    known: Mapping[str, tuple[str, str]]
+    ours: Sequence[str]
+    token: str | None
+    now: datetime
+
+    @property
+    def window(self) -> tuple[datetime, datetime]:
+        return self.now - BACK, self.now + AHEAD
+
+    @property
+    def etags(self) -> dict[str, str]:
+        """What need not be sent again; nothing, where all of it is to be worked out anew."""
+        return {ref: etag for ref, (etag, _) in self.known.items()} if self.token is not None else {}
+
+
+class Synced(msgspec.Struct, frozen=True):
+    """`strays`: they bear our marker, and nobody knows of them."""
+
+    strays: Sequence[Change]
+
+
+async def load(tx: Tx, calendar_id: str) -> ToSync | None:
+    """None: this calendar is not in use any more."""
+    found = await calendars.load_calendar(tx, calendar_id)
+    if found is None or not await calendars.is_live(tx, calendar_id):
+        return None
+    calendar, connection = found
+    if not calendar.in_use or connection.status is ConnectionStatus.PENDING:
+        return None
+    now = await tx.now()
+    fresh = calendar.whole_at is not None and now - calendar.whole_at < WHOLE_EVERY
+    return ToSync(
+        calendar=calendar,
+        connection=connection,
+        known=await calendar_items.known_items(tx, calendar_id),
+        ours=await calendar_events.standing(tx, calendar_id),
+        token=calendar.token if fresh else None,
+        now=now,
+    )
+
+
+def gone(asked: ToSync, changes: Changes) -> dict[str, str]:
+    """What was there and is not: ref → uid. Ours also where no reading has ever seen it: it came and went between two."""
+    there = {one.ref for one in changes.changed} | set(changes.unchanged)
+    missing = set(changes.removed) | (set(asked.known) - there if changes.whole else set())
+    found = {ref: asked.known[ref][1] for ref in missing if ref in asked.known and ref not in there}
+    seen = {one.uid for one in changes.changed} | {asked.known[ref][1] for ref in changes.unchanged}
+    for uid in asked.ours:
+        named = changes.whole or any(uid in ref for ref in changes.removed)
+        if named and uid not in seen and uid not in found.values():
+            found[uid] = uid
+    return found
+
+
+async def take_in(tx: Tx, asked: ToSync, changes: Changes, missing: Mapping[str, str]) -> Synced | None:
+    """All of it and the token in one transaction. None: somebody else has read on meanwhile."""
+    calendar = asked.calendar
+    await reservations.lock_hosts(tx, [calendar.host_id])
+    latest = await calendars.load_calendar(tx, calendar.id)
+    if latest is None or latest[0].token != asked.calendar.token or not latest[0].in_use:
+        return None
+    ours = await calendar_events.by_uid(
+        tx, calendar.id, [one.uid for one in changes.changed] + list(missing.values())
+    )
+    known = await calendar_events.known(tx, [one.uid for one in changes.changed])
+    of_host = {uid for uid, _, host_id in known if host_id == calendar.host_id}
+    # Our own events take no busy time: the claims say who has it. Nor does what stands where nothing blocks.
+    changed = [
+        replace(one, busy=()) if one.uid in of_host or not calendar.blocking else one
+        for one in changes.changed
+    ]
+    await calendar_items.drop_items(tx, calendar, list(missing))
+    await calendar_items.put_items(tx, calendar, changed)
+    whole_at = asked.now if changes.whole else None
+    await calendar_items.record_reading(
+        tx, calendar.id, changes.token, asked.now, whole_at, list(dict.fromkeys(changes.notes))[:10]
+    )
+    if changed or missing:
+        reservations.announce_host(tx, calendar.host_id)
+    seen = {one.uid: one for one in changes.changed}
+    cancelled = 0
+    for written in sorted(ours.values(), key=lambda one: one.reservation_id):
+        if written.uid in seen:
+            await _seen(tx, calendar, written, seen[written.uid])
+        else:
+            cancelled += await _missed(tx, calendar, written, cancelled)
+    await _ask_again(tx, calendar, changed)
+    mark, all_known = marker(calendar.account_id), {uid for uid, _, _ in known}
+    return Synced([one for one in changes.changed if one.uid.startswith(mark) and one.uid not in all_known])
+
+
+async def _seen(tx: Tx, calendar: Calendar, written: WrittenEvent, seen: Change) -> None:
+    """One of ours is there. Nobody wanted it any more: it goes. The host moved it: that is noted."""
+    reservation = await reservations.lock(tx, written.reservation_id)
+    assert reservation is not None
+    now = await tx.now()
+    ended = status_at(reservation, now) in (Status.RELEASED, Status.EXPIRED, Status.CANCELLED)
+    if ended or written.state is Written.ABSENT:
+        if written.lease_until is None:
+            await calendar_events.doubt(tx, written)
+        await jobs.enqueue(tx, calendar.account_id, "calendars", reservation.id, due=now)
+        return
+    if seen.etag == written.etag or written.state is Written.UNKNOWN:
+        return
+    there = (seen.start, seen.end)
+    if seen.start is None or seen.end is None or there == (reservation.start, reservation.end):
+        await calendar_events.note_seen(tx, written, None, seen.etag)
+    elif seen.end - seen.start == reservation.end - reservation.start and written.state is Written.CONFIRMED:
+        await event_moved(tx, calendar, written, seen.start, seen.etag)
+    else:
+        # A hold that was moved, or another length: nothing to follow, but somebody should know.
+        await calendar_events.note_seen(tx, written, "moved", seen.etag)
+
+
+async def _missed(tx: Tx, calendar: Calendar, written: WrittenEvent, so_far: int) -> bool:
+    """One of ours is gone, and the server was asked twice. A hold is written again; a firm one is the host's word.
+    Answers whether it is to be cancelled.
+    """
+    reservation = await reservations.lock(tx, written.reservation_id)
+    assert reservation is not None
+    now = await tx.now()
+    if written.state not in (Written.HOLD, Written.CONFIRMED) or written.lease_until is not None:
+        return False
+    if status_at(reservation, now) is Status.CONFIRMED and written.state is Written.CONFIRMED:
+        return await event_deleted(tx, calendar, written, so_far=so_far)
+    await calendar_events.mark_missing(tx, written)
+    await jobs.enqueue(tx, calendar.account_id, "calendars", reservation.id, due=now)
+    return False
+
+
+async def _ask_again(tx: Tx, calendar: Calendar, changed: Sequence[Change]) -> None:
+    """Holds in whose time something new stands: their calendars are asked at once, not only when money decides."""
+    spans = [span for one in changed for span in one.busy]
+    if not spans or not calendar.blocking:
+        return
+    now = await tx.now()
+    for reservation_id in await calendar_events.holds_within(tx, calendar.host_id, spans):
+        await jobs.enqueue(tx, calendar.account_id, "ask_calendars", reservation_id, due=now)

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a host did to a confirmed reservation's event in the calendar itself, and what the connection says follows."""
+
+from datetime import datetime
+
+from holdfirst.flows.cancel import CancelRequest, cancel
+from holdfirst.flows.locked import lock_reservation_with_hosts
+from holdfirst.flows.outcome import write_into_calendars
+from holdfirst.refusal import Refusal
+from holdfirst.reservation import lifecycle
+from holdfirst.reservation.reservation import EndedBy, Status, lapses_at, status_at
+from holdfirst.store import calendar_events, calendars, catalog, jobs, reservations
+from holdfirst.store.calendar_events import WrittenEvent
+from holdfirst.store.calendars import Calendar, WhenDeleted, WhenMoved
+from holdfirst.store.database import Tx
+
+CANCELLED_AT_ONCE_MAX = 3
+"""Of one calendar in one reading. An account that was emptied or reconnected must not cancel everything."""
+
+
+async def event_moved(tx: Tx, calendar: Calendar, written: WrittenEvent, start: datetime, etag: str) -> None:
+    """The caller has the reservation's row; it is confirmed. Taking the new time needs locks that come before that."""
+    await calendar_events.note_seen(tx, written, "moved", etag)
+    if await _when_moved(tx, calendar) is WhenMoved.FOLLOW:
+        subject = f"{written.reservation_id}/{calendar.id}/{int(start.timestamp() * 1000)}"
+        await jobs.enqueue(tx, calendar.account_id, "follow_event", subject, due=await tx.now())
+
+
+async def follow(tx: Tx, reservation_id: str, calendar_id: str, start: datetime) -> bool:
+    """The reservation goes where its event went, if that time is free; else the flag stands. The host may book off
+    their own grid.
+    """
+    reservation = await lock_reservation_with_hosts(tx, reservation_id)
+    event_type = await catalog.event_type_by_id(tx, reservation.event_type_id)
+    assert event_type is not None
+    now = await tx.now()
+    if status_at(reservation, now) is not Status.CONFIRMED or start <= now:
+        return False
+    moved = lifecycle.moved(reservation, start, tuple(reservation.hosts))
+    if not await reservations.take_time(
+        tx, moved, moved.hosts, seats_max=event_type.rules.seats, live_until=lapses_at(reservation)
+    ):
+        return False
+    # After this point it must succeed.
+    await reservations.save(tx, moved)
+    await calendar_events.unflag(tx, reservation_id, calendar_id)
+    await write_into_calendars(tx, moved, now)
+    reservations.announce_slots(tx, reservation)
+    reservations.announce_slots(tx, moved)
+    return True
+
+
+async def event_deleted(tx: Tx, calendar: Calendar, written: WrittenEvent, *, so_far: int) -> bool:
+    """The caller has the reservation's row; it is confirmed. Answers whether it is to be cancelled."""
+    policy = await _when_deleted(tx, calendar)
+    now = await tx.now()
+    match policy:
+        case WhenDeleted.RESTORE:
+            await calendar_events.next_generation(tx, written, calendar.account_id)
+            await jobs.enqueue(tx, calendar.account_id, "calendars", written.reservation_id, due=now)
+            return False
+        case WhenDeleted.CANCEL if so_far < CANCELLED_AT_ONCE_MAX:
+            await calendar_events.note_seen(tx, written, "deleted", None)
+            await jobs.enqueue(tx, calendar.account_id, "cancel_deleted", written.reservation_id, due=now)
+            return True
+        case WhenDeleted.CANCEL | WhenDeleted.FLAG:
+            await calendar_events.note_seen(tx, written, "deleted", None)
+            return False
+
+
+async def cancel_deleted(tx: Tx, reservation_id: str) -> None:
+    """The host called it off by deleting its event: all that was paid goes back."""
+    reservation = await reservations.load(tx, reservation_id)
+    assert reservation is not None
+    if await calendar_events.changed_by_host(tx, reservation_id) != "deleted":
+        return
+    request = CancelRequest(
+        reservation_id=reservation_id,
+        by=EndedBy.CALENDAR,
+        reason="deleted in the host's calendar",
+        refund="full" if reservation.paid_by is not None else None,
+    )
+    answer = await cancel(tx, request)
+    assert not isinstance(answer, Refusal) or reservation.status is not Status.CONFIRMED
+
+
+async def _when_moved(tx: Tx, calendar: Calendar) -> WhenMoved:
+    return (await calendars.load_connection_even_deleted(tx, calendar.connection_id)).when_moved
+
+
+async def _when_deleted(tx: Tx, calendar: Calendar) -> WhenDeleted:
+    return (await calendars.load_connection_even_deleted(tx, calendar.connection_id)).when_deleted

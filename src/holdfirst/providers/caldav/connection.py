@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One CalDAV account over HTTP: its credentials, its verbs, and what its answers mean."""
+
+import base64
+from collections.abc import Mapping
+from urllib.parse import urljoin
+
+import msgspec
+
+from holdfirst.calendar.provider import Access
+from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.providers.caldav.multistatus import Multistatus, parse
+from holdfirst.providers.outward import Answer, Outward, within
+
+XML = "application/xml; charset=utf-8"
+DONE = (200, 201, 204)
+
+
+class Account(msgspec.Struct, frozen=True):
+    outward: Outward
+    access: Access
+
+    @property
+    def root(self) -> str:
+        return self.access.secrets["url"]
+
+    async def ask(
+        self, method: str, url: str, content: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """401 and 403 of the account itself raise `CalendarDenied`, 5xx and 429 `ProviderUnavailable`."""
+        answer = await self.outward.ask(
+            method, url, headers={"authorization": self._basic, **(headers or {})}, content=content
+        )
+        if answer.status == 401:
+            raise CalendarDenied("the name or the password is not accepted")
+        if answer.status == 429 or answer.status >= 500:
+            raise ProviderUnavailable(f"the server answered {answer.status}")
+        return answer
+
+    async def look(self, method: str, url: str, content: bytes, depth: int) -> tuple[Multistatus, str]:
+        """A question whose answer is a 207; with the URL that it came from in the end."""
+        answer = await self.ask(
+            method, url, content, {"depth": str(depth), "content-type": XML, "prefer": "return=minimal"}
+        )
+        if answer.status != 207:
+            raise Unanswered(answer)
+        return parse(answer.body), answer.url
+
+    def url_of(self, at: str, href: str) -> str:
+        """A server may name another one of its own machines, and nobody else's."""
+        return within(self.root, urljoin(at, href))
+
+    @property
+    def _basic(self) -> str:
+        pair = f"{self.access.secrets.get('username', '')}:{self.access.secrets.get('password', '')}"
+        return "Basic " + base64.b64encode(pair.encode()).decode()
+
+
+class Unanswered(ProviderUnavailable):
+    """Something else than the 207 that was asked for."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(f"the server answered {answer.status}")
+        self.answer = answer

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading iCalendar in a process of its own: started when first needed, ended when it takes too long or has no work."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Sequence
+
+import msgspec
+
+from holdfirst.calendar.icalendar import Question, Reading
+from holdfirst.errors import ProviderUnavailable
+from holdfirst.providers.icalendar_child import Task
+
+READ_SECONDS_MAX = 8.0
+IDLE_SECONDS = 120.0
+
+
+class IcalendarReader:
+    """One at a time goes in; who waits does so for at most as long as one may take."""
+
+    def __init__(self, *, seconds_max: float = READ_SECONDS_MAX) -> None:
+        self._seconds_max = seconds_max
+        self._child: asyncio.subprocess.Process | None = None
+        self._turn = asyncio.Lock()
+        self._idle: asyncio.TimerHandle | None = None
+
+    async def read(self, texts: Sequence[bytes], asked: Question) -> list[Reading]:
+        """One reading for each text. Raises `ProviderUnavailable` where they take too long together."""
+        if not texts:
+            return []
+        message = msgspec.msgpack.encode(Task(list(texts), asked))
+        async with self._turn:
+            self._rest(None)
+            try:
+                async with asyncio.timeout(self._seconds_max):
+                    answer = await self._exchange(message)
+            except (TimeoutError, OSError, asyncio.IncompleteReadError) as error:
+                await self._end()
+                raise ProviderUnavailable("the calendar takes too long to work out") from error
+            except BaseException:
+                # An answer that nobody waited for must not be taken for the next one's.
+                await self._end()
+                raise
+            self._rest(IDLE_SECONDS)
+        return msgspec.msgpack.decode(answer, type=list[Reading])
+
+    async def aclose(self) -> None:
+        self._rest(None)
+        await self._end()
+
+    async def _exchange(self, message: bytes) -> bytes:
+        child = self._child
+        if child is None or child.returncode is not None:
+            child = self._child = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "holdfirst.providers.icalendar_child",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+        assert child.stdin is not None and child.stdout is not None
+        child.stdin.write(len(message).to_bytes(4) + message)
+        await child.stdin.drain()
+        length = await child.stdout.readexactly(4)
+        return await child.stdout.readexactly(int.from_bytes(length))
+
+    async def _end(self) -> None:
+        child, self._child = self._child, None
+        if child is not None and child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
+
+    def _rest(self, seconds: float | None) -> None:
+        """End the process after so long without work."""
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        if seconds is not None:
+            self._idle = asyncio.get_running_loop().call_later(seconds, self._retire)
+
+    def _retire(self) -> None:
+        child, self._child = self._child, None
+        if child is not None and child.stdin is not None:
+            # It reads the end of its input and goes.
+            child.stdin.close()

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Feeds in: read, cached, bounded, never written. Feeds out: what a host's other calendar subscribes to."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from holdfirst.calendar.provider import Access, Place
+from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.providers import ics
+from holdfirst.providers.icalendar_reader import IcalendarReader
+from holdfirst.providers.ics import Ics, address_of
+from holdfirst.providers.outward import Outward
+from holdfirst.store.database import Database
+from house import open_house
+
+from .servers import vevent
+
+START = datetime(2026, 12, 7, 10, tzinfo=UTC)
+END = START + timedelta(hours=1)
+
+
+@dataclass
+class Publisher:
+    """Answers each request with `status` and `body`; knows its own etag."""
+
+    body: bytes = b""
+    status: int = 200
+    asked: list[bytes] = field(default_factory=list)
+    url: str = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            request = await reader.readuntil(b"\r\n\r\n")
+            self.asked.append(request)
+            etag = b'"%d"' % hash(self.body)
+            unchanged = b"if-none-match: " + etag in request.lower() and self.status == 200
+            status, body = (304, b"") if unchanged else (self.status, self.body)
+            head = b"HTTP/1.1 %d X\r\nETag: %s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+            writer.write(head % (status, etag, len(body)) + body)
+            await writer.drain()
+        except (OSError, asyncio.IncompleteReadError):
+            return
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def publishing(body: bytes) -> AsyncIterator[Publisher]:
+    publisher = Publisher(body)
+    server = await asyncio.start_server(publisher.serve, "127.0.0.1", 0)
+    async with server:
+        publisher.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/secret.ics"
+        yield publisher
+
+
+DENTIST = vevent("dentist", "20261207T103000Z", "20261207T113000Z")
+
+
+def place(publisher: Publisher) -> Place:
+    return Place(access=Access(secrets={"url": publisher.url}), ref="feed", time_zone="UTC")
+
+
+async def test_a_feed_is_read_and_cannot_be_written(outward: Outward, reader: IcalendarReader):
+    async with publishing(DENTIST) as publisher:
+        feeds = Ics(outward, reader)
+        [found] = (await feeds.discover(Access(secrets={"url": publisher.url}))).calendars
+        assert not found.writable
+        assert "secret" not in found.ref + found.name
+        busy = await feeds.busy(place(publisher), START, END)
+        assert [one.uid for one in busy.occurrences] == ["dentist"]
+        assert (
+            await feeds.busy(place(publisher), END + timedelta(hours=1), END + timedelta(hours=2))
+        ).occurrences == []
+
+
+async def test_what_did_not_change_is_not_sent_again(
+    outward: Outward, reader: IcalendarReader, monkeypatch: pytest.MonkeyPatch
+):
+    async with publishing(DENTIST) as publisher:
+        feeds = Ics(outward, reader)
+        window = (START - timedelta(days=1), START + timedelta(days=30))
+        first = await feeds.changes(place(publisher), None, {}, window)
+        assert [one.uid for one in first.changed] == ["dentist"] and first.whole
+        await feeds.changes(place(publisher), first.token, {}, window)
+        assert len(publisher.asked) == 1
+        monkeypatch.setattr(ics, "FRESH_SECONDS", 0)
+        same = await feeds.changes(place(publisher), first.token, {}, window)
+        assert (list(same.changed), same.whole) == ([], False)
+        assert b"if-none-match" in publisher.asked[-1].lower()
+        publisher.body = vevent("other", "20261208T103000Z", "20261208T113000Z")
+        second = await feeds.changes(place(publisher), first.token, {}, window)
+        assert [one.uid for one in second.changed] == ["other"] and second.whole
+
+
+async def test_the_last_good_copy_serves_for_a_while(
+    outward: Outward, reader: IcalendarReader, monkeypatch: pytest.MonkeyPatch
+):
+    async with publishing(DENTIST) as publisher:
+        feeds = Ics(outward, reader)
+        await feeds.busy(place(publisher), START, END)
+        monkeypatch.setattr(ics, "FRESH_SECONDS", 0)
+        publisher.status = 503
+        assert (await feeds.busy(place(publisher), START, END)).occurrences
+        monkeypatch.setattr(ics, "GOOD_SECONDS", 0)
+        with pytest.raises(ProviderUnavailable):
+            await feeds.busy(place(publisher), START, END)
+        publisher.status = 404
+        with pytest.raises(CalendarDenied):
+            await feeds.busy(place(publisher), START, END)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>sign in</html>", b"\x1f\x8b\x08"])
+async def test_what_is_no_feed_is_said(outward: Outward, reader: IcalendarReader, body: bytes):
+    async with publishing(body) as publisher:
+        with pytest.raises(CalendarDenied, match="no calendar"):
+            await Ics(outward, reader).discover(Access(secrets={"url": publisher.url}))
+
+
+async def test_fifty_megabytes_are_not_read(outward: Outward, reader: IcalendarReader):
+    async with publishing(b"BEGIN:VCALENDAR\r\n" + b"X" * (50 << 20)) as publisher:
+        with pytest.raises(ProviderUnavailable, match="larger than 5 MiB"):
+            await Ics(outward, reader).discover(Access(secrets={"url": publisher.url}))
+
+
+def test_webcal_is_https():
+    assert address_of("webcal://example.org/a.ics") == "https://example.org/a.ics"
+    assert address_of("https://example.org/a.ics") == "https://example.org/a.ics"
+
+
+async def test_a_host_with_a_feed_in_and_a_feed_out(
+    database: Database, tmp_path: Path, reader: IcalendarReader
+):
+    async with (
+        open_house(database.url, tmp_path, allow_private="127.0.0.0/8") as house,
+        publishing(b"") as publisher,
+    ):
+        start = datetime.fromisoformat(house.start()).astimezone(UTC)
+        end = start + timedelta(hours=1)
+        publisher.body = vevent("dentist", f"{start:%Y%m%dT%H%M%SZ}", f"{end:%Y%m%dT%H%M%SZ}")
+        told = await house.ask(
+            "POST", "/v1/calendar-connections", {"host": house.host, "provider": "ics", "url": publisher.url}
+        )
+        assert (told["locks"], told["destination"], told["status"]) == (False, None, "active")
+        assert publisher.url not in str(told)
+        body = {
+            "event_type": "free",
+            "start": start.isoformat(),
+            "customer": {"name": "Anna", "email": "a@example.org"},
+        }
+        taken = await house.call("POST", "/v1/reservations", body)
+        assert (taken.status_code, taken.json()["code"]) == (409, "slot_taken")
+        held = await house.ask("POST", "/v1/reservations", body | {"start": end.isoformat()})
+        assert held["calendars"]["verdict"] == "clean"
+        address = (await house.ask("GET", f"/v1/hosts/{house.host}"))["calendar_feed"]
+        empty = await house.call("GET", address, key=None)
+        assert b"VEVENT" not in empty.content
+        assert (await house.verb(held, "confirm")).status_code == 200
+        shown = await house.call("GET", address, key=None)
+        assert shown.headers["content-type"].startswith("text/calendar")
+        assert b"SUMMARY:Anna: free" in shown.content
+        again = await house.call("GET", address, key=None, if_none_match=shown.headers["etag"])
+        assert (again.status_code, again.content) == (304, b"")
+        assert (await house.call("GET", address.replace(".ics", "x.ics"), key=None)).status_code == 404
+        await house.verb(held, "cancel")
+        assert b"VEVENT" not in (await house.call("GET", address, key=None)).content
+
+
+async def test_a_private_address_is_refused_in_words(database: Database, tmp_path: Path):
+    async with open_house(database.url, tmp_path) as house, publishing(DENTIST) as publisher:
+        for body in (
+            {"provider": "ics", "url": publisher.url},
+            {"provider": "caldav", "credentials": {"url": publisher.url, "username": "u", "password": "p"}},
+            {"provider": "ics", "url": "https://169.254.169.254/latest"},
+        ):
+            answer = await house.call("POST", "/v1/calendar-connections", {"host": house.host} | body)
+            assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request"), answer.text
+            assert "is not called" in answer.json()["detail"]
+        assert publisher.asked == []

@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Google adapter against a fake whose referee is Google's own description of the API; and Google's own client
+against the same fake, so that the fake is not only what we think of it.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import google.oauth2.credentials
+import httplib2
+import msgspec
+import pytest
+from google_auth_httplib2 import AuthorizedHttp
+from googleapiclient.discovery import build
+from googleapiclient.errors import HttpError
+
+from holdfirst.calendar.calendar_event import CalendarEvent, EventState, event_uid, marker
+from holdfirst.calendar.provider import Access, EventGone, Place
+from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.providers.google import Google, GoogleClient
+from holdfirst.providers.outward import Outward
+from holdfirst.store.database import Database
+from house import House, open_house
+
+from .discovery import Foul, check, check_query, route
+from .fake_google import REFRESH, FakeGoogle, serving
+
+HOST = "host@example.org"
+START = datetime(2026, 12, 7, 10, tzinfo=UTC)
+END = START + timedelta(hours=1)
+WINDOW = (START - timedelta(days=30), START + timedelta(days=30))
+MARK = marker("acc_1")
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeGoogle]:
+    with serving(FakeGoogle()) as google:
+        yield google
+        assert google.fouls == []
+
+
+@pytest.fixture
+def adapter(fake: FakeGoogle, outward: Outward) -> Google:
+    return Google(outward, GoogleClient("client", "secret", f"{fake.url}/calendar/v3", f"{fake.url}/token"))
+
+
+ACCESS = Access(secrets={"refresh_token": REFRESH})
+PLACE = Place(access=ACCESS, ref=HOST, time_zone="Europe/Prague")
+
+
+def hold(generation: int = 0, **more: Any) -> CalendarEvent:
+    uid = event_uid("acc_1", "res_1", "cal_1", generation)
+    event = CalendarEvent(uid=uid, state=EventState.HOLD, start=START, end=END, title="Hold: kůň")
+    return msgspec.structs.replace(event, **more)
+
+
+def when(start: datetime = START, end: datetime = END) -> dict[str, Any]:
+    return {"start": {"dateTime": start.isoformat()}, "end": {"dateTime": end.isoformat()}}
+
+
+async def test_calendars_are_found_the_own_one_first(fake: FakeGoogle, adapter: Google):
+    fake.roles["shared@group.calendar.google.com"] = "reader"
+    found = (await adapter.discover(ACCESS)).calendars
+    assert [(one.ref, one.writable) for one in found] == [
+        (HOST, True),
+        ("shared@group.calendar.google.com", False),
+    ]
+
+
+async def test_a_hold_is_there_once_private_and_silent(fake: FakeGoogle, adapter: Google):
+    for _ in range(3):
+        await adapter.write(PLACE, hold(), None)
+    [event] = fake.calendars[HOST].values()
+    assert (event["status"], event["visibility"], event["transparency"]) == ("tentative", "private", "opaque")
+    assert event["reminders"] == {"useDefault": False, "overrides": []}
+    assert "attendees" not in event
+    assert [one.uid for one in (await adapter.busy(PLACE, START, END)).occurrences] == [hold().uid]
+    assert [one.uid for one in await adapter.own(PLACE, MARK)] == [hold().uid]
+
+
+async def test_a_confirm_is_a_patch(fake: FakeGoogle, adapter: Google):
+    etag = await adapter.write(PLACE, hold(), None)
+    await adapter.write(PLACE, hold(state=EventState.CONFIRMED, title="Anna"), etag)
+    assert fake.asked[-1].startswith("PATCH")
+    [event] = fake.calendars[HOST].values()
+    assert (event["status"], event["summary"]) == ("confirmed", "Anna")
+
+
+async def test_what_the_host_changed_meanwhile_does_not_stop_us(fake: FakeGoogle, adapter: Google):
+    etag = await adapter.write(PLACE, hold(), None)
+    fake.put(HOST, hold().uid, summary="mine")
+    await adapter.write(PLACE, hold(title="ours"), etag)
+    assert fake.calendars[HOST][hold().uid]["summary"] == "ours"
+
+
+async def test_a_deleted_id_is_never_used_again(fake: FakeGoogle, adapter: Google):
+    etag = await adapter.write(PLACE, hold(), None)
+    await adapter.delete(PLACE, hold().uid, etag)
+    await adapter.delete(PLACE, hold().uid, etag)
+    await adapter.delete(PLACE, "hfnever00", None)
+    assert not await adapter.exists(PLACE, hold().uid)
+    for known in (None, etag):
+        with pytest.raises(EventGone):
+            await adapter.write(PLACE, hold(), known)
+    await adapter.write(PLACE, hold(1), None)
+    assert await adapter.exists(PLACE, hold(1).uid)
+
+
+BUSY: dict[str, tuple[dict[str, Any], bool]] = {
+    "plain": (when(), True),
+    "free": (when() | {"transparency": "transparent"}, False),
+    "tentative": (when() | {"status": "tentative"}, True),
+    "declined": (when() | {"attendees": [{"self": True, "responseStatus": "declined"}]}, False),
+    "declined_by_another": (when() | {"attendees": [{"responseStatus": "declined"}]}, True),
+    "unanswered": (when() | {"attendees": [{"self": True, "responseStatus": "needsAction"}]}, True),
+    "out_of_office": (when() | {"eventType": "outOfOffice"}, True),
+    "focus": (when() | {"eventType": "focusTime"}, True),
+    "working_location": (when() | {"eventType": "workingLocation"}, False),
+    "birthday": (
+        {"start": {"date": "2026-12-07"}, "end": {"date": "2026-12-08"}, "eventType": "birthday"},
+        False,
+    ),
+    "all_day": ({"start": {"date": "2026-12-07"}, "end": {"date": "2026-12-08"}}, True),
+    "before": (when(START - timedelta(hours=1), START), False),
+    "instant": (when(START, START), False),
+}
+
+
+@pytest.mark.parametrize("name", BUSY)
+async def test_what_is_busy(fake: FakeGoogle, adapter: Google, name: str):
+    members, busy = BUSY[name]
+    fake.put(HOST, "stranger0", **members)
+    assert bool((await adapter.busy(PLACE, START, END)).occurrences) is busy
+
+
+async def test_changes_go_on_where_they_ended_page_by_page(fake: FakeGoogle, adapter: Google):
+    fake.page_max = 2
+    for number in range(5):
+        fake.put(HOST, f"event{number}", **when())
+    first = await adapter.changes(PLACE, None, {}, WINDOW)
+    assert (len(first.changed), first.whole) == (5, True)
+    fake.take(HOST, "event3")
+    fake.put(HOST, "event1", **when(START + timedelta(hours=3), END + timedelta(hours=3)))
+    second = await adapter.changes(PLACE, first.token, {}, WINDOW)
+    assert ([one.uid for one in second.changed], list(second.removed), second.whole) == (
+        ["event1"],
+        ["event3"],
+        False,
+    )
+
+
+async def test_a_token_that_is_too_old_means_all_of_it(fake: FakeGoogle, adapter: Google):
+    fake.put(HOST, "event1", **when())
+    first = await adapter.changes(PLACE, None, {}, WINDOW)
+    fake.put(HOST, "event2", **when())
+    fake.oldest = fake.clock
+    told = await adapter.changes(PLACE, first.token, {}, WINDOW)
+    assert (sorted(one.uid for one in told.changed), told.whole) == (["event1", "event2"], True)
+
+
+@pytest.mark.parametrize("status", [403, 429, 500, 503])
+async def test_asked_to_wait_is_no_answer(fake: FakeGoogle, adapter: Google, status: int):
+    fake.faults = [status]
+    with pytest.raises(ProviderUnavailable):
+        await adapter.busy(PLACE, START, END)
+    assert (await adapter.busy(PLACE, START, END)).occurrences == []
+
+
+async def test_an_access_token_that_ran_out_is_renewed(fake: FakeGoogle, adapter: Google):
+    await adapter.busy(PLACE, START, END)
+    fake.access_tokens.clear()
+    await adapter.busy(PLACE, START, END)
+
+
+async def test_a_grant_that_was_ended_is_denied_in_words(fake: FakeGoogle, adapter: Google):
+    fake.revoked = True
+    with pytest.raises(CalendarDenied, match="7 days"):
+        await adapter.busy(PLACE, START, END)
+
+
+async def test_a_calendar_that_is_not_there_is_denied(adapter: Google):
+    with pytest.raises(CalendarDenied):
+        await adapter.busy(msgspec.structs.replace(PLACE, ref="nobody@example.org"), START, END)
+
+
+# The fake, driven by Google's own client
+
+
+def test_googles_own_client_gets_along_with_the_fake(fake: FakeGoogle):
+    fake.access_tokens.add("t")
+    http = AuthorizedHttp(google.oauth2.credentials.Credentials("t"), http=httplib2.Http())  # type: ignore[no-untyped-call]
+    service = build(
+        "calendar",
+        "v3",
+        http=http,
+        static_discovery=True,
+        client_options={"api_endpoint": fake.url + "/calendar/v3/"},
+    )
+    events = service.events()
+    made = events.insert(calendarId=HOST, body={"id": "abcde12345", **when()}).execute()
+    assert made["status"] == "confirmed"
+    with pytest.raises(HttpError) as again:
+        events.insert(calendarId=HOST, body={"id": "abcde12345", **when()}).execute()
+    assert again.value.resp.status == 409
+    listed = events.list(calendarId=HOST, timeMin=START.isoformat(), singleEvents=True).execute()
+    assert [one["id"] for one in listed["items"]] == ["abcde12345"]
+    events.delete(calendarId=HOST, eventId="abcde12345").execute()
+    for call in (
+        events.delete(calendarId=HOST, eventId="abcde12345"),
+        events.insert(calendarId=HOST, body={"id": "abcde12345", **when()}),
+        events.list(calendarId=HOST, syncToken=listed["nextSyncToken"], timeMin=START.isoformat()),
+    ):
+        with pytest.raises(HttpError) as refused:
+            call.execute()
+        assert refused.value.resp.status in (400, 409, 410)
+    assert (
+        events.list(calendarId=HOST, syncToken=listed["nextSyncToken"]).execute()["items"][0]["status"]
+        == "cancelled"
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "wrong"),
+    [
+        ("query", {"sendUpdate": ["all"]}),
+        ("query", {"timeMin": ["2026-12-07T10:00:00"]}),
+        ("query", {"maxResults": ["many"]}),
+        ("body", {"sumary": "x"}),
+        ("body", {"start": {"dateTime": "tomorrow"}}),
+        ("body", {"attendees": {"email": "x"}}),
+    ],
+)
+def test_the_referee_sees_fouls(what: str, wrong: dict[str, Any]):
+    method, _ = route("POST" if what == "body" else "GET", "/calendars/x/events")
+    with pytest.raises(Foul):
+        check(method["request"], wrong) if what == "body" else check_query(method, wrong)
+    with pytest.raises(Foul):
+        route("POST", "/calendars/x/happenings")
+
+
+# Over the whole server
+
+
+@pytest.fixture
+async def house(
+    database: Database, tmp_path: Path, fake: FakeGoogle, outward: Outward
+) -> AsyncIterator[House]:
+    async with open_house(database.url, tmp_path) as house:
+        google = Google(
+            outward, GoogleClient("client", "secret", f"{fake.url}/calendar/v3", f"{fake.url}/token")
+        )
+        house.parts.world.calendars["google"] = google
+        house.parts.world.consents["google"] = google
+        yield house
+
+
+async def test_a_host_lets_us_in_at_googles_page(house: House, fake: FakeGoogle):
+    back = "https://shop.example/calendars?x=1"
+    wish = {"host": house.host, "provider": "google", "return_url": back}
+    told = await house.ask("POST", "/v1/calendar-connections", wish)
+    assert told["status"] == "pending"
+    query = parse_qs(urlsplit(told["authorize_url"]).query)
+    assert query["redirect_uri"] == ["http://holdfirst.test/oauth/google/callback"]
+    assert (query["access_type"], query["code_challenge_method"]) == (["offline"], ["S256"])
+    # Nobody's calendar is asked yet.
+    assert (await house.held("free"))["calendars"]["verdict"] is None
+    fake.challenge = query["code_challenge"][0]
+    state = query["state"][0]
+    for wrong in (
+        f"state={state}x&code=c",
+        "state=a.1.b&code=c",
+        "code=c",
+        f"state={state}",
+        f"state={state}&code=bad",
+    ):
+        assert (await house.call("GET", f"/oauth/google/callback?{wrong}", key=None)).status_code == 422
+    assert (
+        await house.call("GET", "/oauth/google/callback?error=access_denied", key=None)
+    ).status_code == 200
+    done = await house.call("GET", f"/oauth/google/callback?state={state}&code=good", key=None)
+    assert done.status_code == 303
+    assert done.headers["location"] == f"{back}&connection={told['id']}"
+    after = await house.ask("GET", f"/v1/calendar-connections/{told['id']}")
+    assert (after["status"], after["locks"], "authorize_url" in after) == ("active", True, False)
+    held = await house.held("free")
+    assert held["calendars"]["verdict"] == "clean"
+    assert (await house.verb(held, "confirm")).status_code == 200
+    await house.settle()
+    assert [one["status"] for one in fake.calendars[HOST].values() if one["summary"] == "Anna: free"] == [
+        "confirmed"
+    ]
+
+
+async def test_a_refresh_token_is_enough_and_a_wrong_one_is_said(house: House, fake: FakeGoogle):
+    wish = {"host": house.host, "provider": "google", "refresh_token": "wrong"}
+    answer = await house.call("POST", "/v1/calendar-connections", wish)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "refresh_token")
+    told = await house.ask("POST", "/v1/calendar-connections", wish | {"refresh_token": REFRESH})
+    assert told["status"] == "active"
+    assert REFRESH not in str(told)
+    start = datetime.fromisoformat(house.start())
+    fake.put("shared@group.calendar.google.com", "stranger0", **when(start, start + timedelta(hours=1)))
+    body = {
+        "event_type": "free",
+        "start": start.isoformat(),
+        "customer": {"name": "A", "email": "a@example.org"},
+    }
+    assert (await house.call("POST", "/v1/reservations", body)).status_code == 409
+    fake.revoked = True
+    fake.access_tokens.clear()
+    await house.ask("POST", f"/v1/calendar-connections/{told['id']}/sync", {})
+    after = await house.ask("GET", f"/v1/calendar-connections/{told['id']}")
+    assert after["status"] == "broken" and "7 days" in after["last_error"]["message"]
+    assert after["authorize_url"]

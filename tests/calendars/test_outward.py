@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Addresses that a host typed: never into our own network, never to another domain, never without an end."""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from holdfirst.calendar.provider import Access, Place
+from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.providers.caldav import CalDav
+from holdfirst.providers.icalendar_reader import IcalendarReader
+from holdfirst.providers.outward import Outward, Refused, domain_of, unwrapped, within
+
+from .test_reading import ASKED
+
+LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
+
+
+@asynccontextmanager
+async def answering(*answers: bytes, after: Callable[[Any], Any] | None = None) -> AsyncIterator[str]:
+    """A server that says exactly this, connection by connection (the last one again and again)."""
+    left = list(answers)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(left.pop(0) if len(left) > 1 else left[0])
+        try:
+            await writer.drain()
+            if after is not None:
+                await after(writer)
+        except OSError:
+            return
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+
+
+def said(body: bytes, status: str = "207 Multi-Status", *more: str) -> bytes:
+    head = "".join(f"{line}\r\n" for line in more)
+    return (
+        f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n{head}\r\n".encode() + body
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://127.0.0.1/", "https://localhost/", "https://10.0.0.1/", "https://169.254.169.254/latest/",
+        "https://[::1]/", "https://[::ffff:127.0.0.1]/", "https://[fd00::1]/", "https://0.0.0.0/",
+        "https://[64:ff9b::7f00:1]/", "https://[2002:7f00:1::]/", "https://192.168.1.1:8443/", "https://2130706433/",
+        "http://example.org/", "http://93.184.215.14/", "ftp://example.org/", "file:///etc/passwd", "https:///x",
+        "https://a:99999/", "nonsense", "https://224.0.0.1/",
+    ],
+)  # fmt: skip
+async def test_what_is_not_called(url: str, monkeypatch: pytest.MonkeyPatch):
+    async def public(*_: Any, **__: Any) -> Any:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.215.14", 80))]
+
+    if "example.org" in url:
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", public)
+    outward = Outward()
+    with pytest.raises(Refused):
+        await outward.ask("GET", url, seconds=3)
+    await outward.aclose()
+
+
+async def test_a_name_is_judged_by_what_the_connection_goes_to(monkeypatch: pytest.MonkeyPatch):
+    """A name that says something public when it is checked and something private when it is used gains nothing: it is
+    looked up once, where the connection is made.
+    """
+    looked: list[str] = []
+
+    async def turning(host: str, port: int, **_: Any) -> Any:
+        looked.append(host)
+        address = "93.184.215.14" if len(looked) > 1 else "127.0.0.1"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", turning)
+    outward = Outward()
+    with pytest.raises(Refused):
+        await outward.ask("GET", "https://calendar.example/", seconds=3)
+    assert looked == ["calendar.example"]
+    await outward.aclose()
+
+
+async def test_an_allowed_network_may_be_called_over_plain_http():
+    async with answering(said(b"hello", "200 OK")) as url:
+        outward = Outward([LOOPBACK])
+        assert (await outward.ask("GET", url)).body == b"hello"
+        await outward.aclose()
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "http://10.0.0.1/",
+        "http://169.254.169.254/",
+        "http://example.org/",
+        "gopher://127.0.0.1/",
+        "//evil.example/",
+    ],
+)
+async def test_no_redirect_leads_elsewhere(target: str):
+    redirect = said(b"", "302 Found", f"Location: {target}")
+    async with answering(redirect) as url:
+        outward = Outward([LOOPBACK])
+        with pytest.raises(Refused):
+            await outward.ask("GET", url, headers={"authorization": "Basic c2VjcmV0"})
+        await outward.aclose()
+
+
+async def test_redirects_end():
+    async with answering(said(b"", "302 Found", "Location: /again")) as url:
+        outward = Outward([LOOPBACK])
+        with pytest.raises(Refused, match="too many"):
+            await outward.ask("GET", url)
+        await outward.aclose()
+
+
+def test_redirects_stay_within_what_somebody_registered():
+    assert (
+        within("https://caldav.icloud.com/", "https://p42-caldav.icloud.com/1/")
+        == "https://p42-caldav.icloud.com/1/"
+    )
+    assert within("https://a.example.co.uk/x/", "../y/") == "https://a.example.co.uk/y/"
+    for target in ("https://icloud.com.evil.example/", "https://b.co.uk/", "http://caldav.icloud.com/"):
+        with pytest.raises(Refused):
+            within("https://caldav.icloud.com/" if "icloud" in target else "https://a.co.uk/", target)
+    assert domain_of("127.0.0.1") != domain_of("10.0.0.1")
+    assert str(unwrapped(ipaddress.ip_address("2001:0:7f00:1::"))) != "127.0.0.1"
+
+
+async def test_an_answer_without_end_is_ended():
+    async def on_and_on(writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(b"x" * 65536)
+            await writer.drain()
+
+    async with answering(b"HTTP/1.1 200 OK\r\n\r\n", after=on_and_on) as url:
+        outward = Outward([LOOPBACK])
+        with pytest.raises(ProviderUnavailable, match="larger than"):
+            await outward.ask("GET", url, size_max=1 << 20)
+        await outward.aclose()
+
+
+async def test_a_slow_answer_is_not_waited_for():
+    async def slowly(writer: asyncio.StreamWriter) -> None:
+        for _ in range(50):
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.1)
+
+    async with answering(b"HTTP/1.1 200 OK\r\n\r\n", after=slowly) as url:
+        outward = Outward([LOOPBACK])
+        with pytest.raises(ProviderUnavailable, match="in time"):
+            await outward.ask("GET", url, seconds=0.3)
+        await outward.aclose()
+
+
+BOMB = b"""<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>
+<multistatus xmlns="DAV:"><response><href>&b;</href></response></multistatus>"""
+FILE = b"""<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>
+<multistatus xmlns="DAV:"><response><href>&a;</href></response></multistatus>"""
+
+
+@pytest.mark.parametrize(
+    "body", [BOMB, FILE, b"", b"<html>", b"\x00\xff", b"<multistatus/>", b"<a xmlns='DAV:'/>"]
+)
+async def test_xml_that_is_not_a_multistatus_is_a_server_that_does_not_answer(
+    reader: IcalendarReader, body: bytes
+):
+    async with answering(said(body)) as url:
+        outward = Outward([LOOPBACK])
+        caldav = CalDav(outward, reader)
+        place = Place(access=Access(secrets={"url": url}), ref=url, time_zone="UTC")
+        with pytest.raises(ProviderUnavailable):
+            await caldav.busy(place, ASKED.start, ASKED.end)
+        with pytest.raises((ProviderUnavailable, CalendarDenied)):
+            await caldav.discover(place.access)
+        await outward.aclose()
+
+
+@pytest.mark.parametrize(
+    "status", ["429 Too Many Requests", "500 Oops", "503 Later", "403 No", "404 Not Found", "200 OK"]
+)
+async def test_whatever_a_server_says_is_one_of_two_failures(reader: IcalendarReader, status: str):
+    async with answering(said(b"", status)) as url:
+        outward = Outward([LOOPBACK])
+        caldav = CalDav(outward, reader)
+        place = Place(access=Access(secrets={"url": url}), ref=url, time_zone="UTC")
+        for call in (
+            caldav.busy(place, ASKED.start, ASKED.end),
+            caldav.changes(place, None, {}, (ASKED.start, ASKED.end)),
+            caldav.discover(place.access),
+        ):
+            with pytest.raises((ProviderUnavailable, CalendarDenied)):
+                await call
+        await outward.aclose()
+
+
+async def test_a_home_on_another_domain_is_refused(reader: IcalendarReader):
+    body = (
+        b'<multistatus xmlns="DAV:"><response><href>/</href><propstat><prop><current-user-principal>'
+        b"<href>https://evil.example/me/</href></current-user-principal></prop>"
+        b"<status>HTTP/1.1 200 OK</status></propstat></response></multistatus>"
+    )
+    async with answering(said(body)) as url:
+        outward = Outward([LOOPBACK])
+        with pytest.raises(CalendarDenied, match="another domain"):
+            await CalDav(outward, reader).discover(Access(secrets={"url": url}))
+        await outward.aclose()

@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the host does in the calendar itself, and what a connection that breaks does to its host."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from conftest import Clock
+from holdfirst.effects import confirm as confirming
+from holdfirst.flows import at_rest
+from holdfirst.flows.calendar_connections import disconnect
+from holdfirst.flows.confirm import Asks, ConfirmRequest
+from holdfirst.flows.hosts import delete_host
+from holdfirst.key_ring import KeyRing
+from holdfirst.refusal import Code, Refusal
+from holdfirst.reservation.reservation import EndedBy, Reservation, Status
+from holdfirst.store import calendar_events, calendars
+from holdfirst.store.calendars import ConnectionStatus, WhenBroken, WhenDeleted, WhenMoved
+from holdfirst.store.database import Database, Tx
+from shop import Shop, open_shop
+
+HOUR = timedelta(hours=1)
+
+
+async def open_practice(database: Database, **policy: Any) -> tuple[Shop, str]:
+    shop = await open_shop(database, rules={"price": None})
+    connection = await shop.connect(**policy)
+    await shop.work()
+    return shop, connection
+
+
+async def confirmed(shop: Shop, hour: int = 9) -> Reservation:
+    held = await shop.held(shop.slot(hour))
+    request = ConfirmRequest(reservation_id=held.id, asks=Asks.SECRET_KEY)
+    answer = await confirming.confirm_with_provider(shop.world, request, back_end_confirms=False)
+    assert isinstance(answer, Reservation), answer
+    await shop.work()
+    return answer
+
+
+async def read_calendars(shop: Shop) -> None:
+    async def due(tx: Tx) -> None:
+        await tx.execute("update job set due_at = the_clock() where kind in ('sync_calendar', 'calendars')")
+
+    for _ in range(2):
+        await shop.database.run(due)
+        await shop.work()
+
+
+async def flag(shop: Shop, one: Reservation) -> str | None:
+    return await shop.database.run(calendar_events.changed_by_host, one.id)
+
+
+def move(shop: Shop, to: Any, hours: int = 1) -> None:
+    [entry] = shop.calendars.ours()["one"]
+    shop.calendars.put("one", entry.uid, to, to + hours * HOUR, state=entry.state, title=entry.title)
+
+
+async def test_a_move_is_flagged(database: Database):
+    shop, _ = await open_practice(database)
+    one = await confirmed(shop)
+    move(shop, shop.slot(15))
+    await read_calendars(shop)
+    assert (await shop.read(one.id)).start == one.start
+    assert await flag(shop, one) == "moved"
+    move(shop, one.start)
+    await read_calendars(shop)
+    assert await flag(shop, one) is None
+
+
+async def test_a_move_is_followed_where_that_was_chosen(database: Database):
+    shop, _ = await open_practice(database, when_moved=WhenMoved.FOLLOW)
+    one = await confirmed(shop)
+    move(shop, shop.slot(15))
+    await read_calendars(shop)
+    moved = await shop.read(one.id)
+    assert (moved.start, moved.sequence, moved.status) == (shop.slot(15), 1, Status.CONFIRMED)
+    assert await flag(shop, one) is None
+    assert isinstance(await shop.reserve(shop.slot(9)), Reservation)
+    assert isinstance(await shop.reserve(shop.slot(15)), Refusal)
+
+
+async def test_a_move_onto_somebody_else_is_not_followed(database: Database):
+    shop, _ = await open_practice(database, when_moved=WhenMoved.FOLLOW)
+    one = await confirmed(shop)
+    await shop.held(shop.slot(15), hold_seconds=900)
+    entry = next(entry for entry in shop.calendars.ours()["one"] if entry.start == one.start)
+    shop.calendars.put("one", entry.uid, shop.slot(15), shop.slot(16), state=entry.state)
+    await read_calendars(shop)
+    assert (await shop.read(one.id)).start == one.start
+    assert await flag(shop, one) == "moved"
+
+
+async def test_another_length_is_only_flagged(database: Database):
+    shop, _ = await open_practice(database, when_moved=WhenMoved.FOLLOW)
+    one = await confirmed(shop)
+    move(shop, one.start, hours=2)
+    await read_calendars(shop)
+    assert (await shop.read(one.id)).end == one.end
+    assert await flag(shop, one) == "moved"
+
+
+async def test_a_deletion_is_flagged(database: Database):
+    shop, _ = await open_practice(database)
+    one = await confirmed(shop)
+    [entry] = shop.calendars.ours()["one"]
+    shop.calendars.take("one", entry.uid)
+    await read_calendars(shop)
+    assert (await shop.read(one.id)).status is Status.CONFIRMED
+    assert await flag(shop, one) == "deleted"
+    assert shop.calendars.ours() == {"one": [], "two": []}
+
+
+async def test_a_deletion_that_the_server_takes_back_is_none(database: Database):
+    shop, _ = await open_practice(database, when_deleted=WhenDeleted.CANCEL)
+    one = await confirmed(shop)
+    [entry] = shop.calendars.ours()["one"]
+    # The sync says that it went; the server, asked for it, has it.
+    shop.calendars.lag = 0
+    shop.calendars.history.append((next(shop.calendars.tokens), "one", entry.uid, False))
+    original = shop.calendars._seen
+    shop.calendars._seen = lambda ref: {k: v for k, v in original(ref).items() if k != entry.uid}  # type: ignore[method-assign]
+    await read_calendars(shop)
+    assert (await shop.read(one.id)).status is Status.CONFIRMED
+    assert await flag(shop, one) is None
+
+
+async def test_a_deletion_is_restored_under_another_id(database: Database):
+    shop, _ = await open_practice(database, when_deleted=WhenDeleted.RESTORE)
+    await confirmed(shop)
+    [entry] = shop.calendars.ours()["one"]
+    shop.calendars.take("one", entry.uid)
+    await read_calendars(shop)
+    [again] = shop.calendars.ours()["one"]
+    assert (again.start, again.state) == (entry.start, entry.state)
+    assert again.uid != entry.uid
+
+
+async def test_a_few_deletions_cancel_and_many_do_not(database: Database):
+    shop, _ = await open_practice(database, when_deleted=WhenDeleted.CANCEL)
+    several = [await confirmed(shop, hour) for hour in range(9, 14)]
+    for entry in shop.calendars.ours()["one"]:
+        shop.calendars.take("one", entry.uid)
+    await read_calendars(shop)
+    after = [await shop.read(one.id) for one in several]
+    cancelled = [one for one in after if one.status is Status.CANCELLED]
+    assert len(cancelled) == 3
+    assert {one.ended.by for one in cancelled} == {EndedBy.CALENDAR}
+    assert [await flag(shop, one) for one in after if one.status is Status.CONFIRMED] == ["deleted"] * 2
+
+
+async def test_a_hold_that_was_deleted_is_written_again(database: Database):
+    shop, _ = await open_practice(database)
+    await shop.held(hold_seconds=900)
+    [entry] = shop.calendars.ours()["two"]
+    shop.calendars.take("two", entry.uid)
+    await read_calendars(shop)
+    assert len(shop.calendars.ours()["two"]) == 1
+
+
+async def test_a_stranger_that_a_reading_finds_ends_the_hold_before_anybody_confirms(database: Database):
+    shop, _ = await open_practice(database)
+    held = await shop.held(hold_seconds=900)
+    shop.calendars.put("two", "stranger", held.start, held.end)
+    await read_calendars(shop)
+    ended = await shop.read(held.id)
+    assert (ended.status, ended.ended.by) == (Status.RELEASED, EndedBy.CALENDAR)
+    assert shop.calendars.ours() == {"one": [], "two": []}
+
+
+# A connection that breaks
+
+
+async def status_of(shop: Shop, connection: str) -> ConnectionStatus:
+    found = await shop.database.run(calendars.load_connection, connection)
+    assert found is not None
+    return found.status
+
+
+async def test_shut_out_the_host_is_closed_and_told_and_open_again(database: Database, clock: Clock):
+    shop, connection = await open_practice(database)
+
+    async def with_mail(tx: Tx) -> None:
+        await tx.execute("update host set email = 'host@example.org'")
+
+    await shop.database.run(with_mail)
+    shop.calendars.denied = True
+    await read_calendars(shop)
+    assert await status_of(shop, connection) is ConnectionStatus.BROKEN
+    answer = await shop.reserve()
+    assert isinstance(answer, Refusal) and answer.code is Code.SLOT_TAKEN
+    assert shop.mail.subjects() == ["Your calendar can no longer be read"]
+    shop.calendars.denied = False
+    await clock.shift(timedelta(minutes=6))
+    await read_calendars(shop)
+    assert await status_of(shop, connection) is ConnectionStatus.ACTIVE
+    assert isinstance(await shop.reserve(), Reservation)
+
+
+async def test_unreachable_for_long_is_broken(database: Database, clock: Clock):
+    shop, connection = await open_practice(database)
+    shop.calendars.faults = {"changes": ["lost_before"] * 100}
+    await read_calendars(shop)
+    assert await status_of(shop, connection) is ConnectionStatus.ACTIVE
+    await clock.shift(timedelta(minutes=16))
+    await read_calendars(shop)
+    assert await status_of(shop, connection) is ConnectionStatus.BROKEN
+
+
+async def test_a_broken_connection_may_be_ignored(database: Database):
+    shop, connection = await open_practice(database, when_broken=WhenBroken.IGNORE)
+    shop.calendars.denied = True
+    await read_calendars(shop)
+    assert await status_of(shop, connection) is ConnectionStatus.BROKEN
+    answer = await shop.reserve()
+    assert isinstance(answer, Refusal) and answer.code is Code.CALENDAR_UNREACHABLE
+
+
+@pytest.mark.parametrize("call", ["write", "busy"])
+async def test_a_calendar_that_does_not_answer_is_no_hold(database: Database, call: str):
+    shop, _ = await open_practice(database)
+    shop.calendars.faults = {call: ["lost_before"]}
+    answer = await shop.reserve()
+    assert isinstance(answer, Refusal) and answer.code is Code.CALENDAR_UNREACHABLE
+    assert answer.retry_after
+    await read_calendars(shop)
+    assert isinstance(await shop.reserve(), Reservation)
+
+
+async def test_disconnected_what_we_wrote_is_taken_away(database: Database):
+    shop, connection = await open_practice(database)
+    await confirmed(shop)
+    assert shop.calendars.ours()["one"]
+    await shop.database.run(disconnect, shop.account_id, connection)
+    await shop.work()
+    assert shop.calendars.ours() == {"one": [], "two": []}
+    held = await shop.held(shop.slot(12))
+    assert not held.in_calendars
+
+
+async def test_what_stood_before_is_written_when_a_host_connects(database: Database):
+    shop = await open_shop(database, rules={"price": None})
+    one = await shop.sold(shop.slot(9))
+    held = await shop.held(shop.slot(10), hold_seconds=900)
+    await shop.connect()
+    await shop.work()
+    there = sorted((entry.start, str(entry.state)) for entry in shop.calendars.ours()["one"])
+    assert there == [(one.start, "confirmed"), (held.start, "hold")]
+    assert (await shop.read(held.id)).calendar_verdict == "clean"
+
+
+async def test_credentials_survive_another_key(database: Database):
+    shop, connection = await open_practice(database)
+    old = shop.world.key_ring
+    both = KeyRing([b"n" * 32, b"k" * 32])
+    assert not await database.run(at_rest.known_ring, KeyRing([b"n" * 32]).fingerprints)
+    assert await database.run(at_rest.reseal, both) == 2
+    found = await database.run(calendars.load_connection, connection)
+    assert found is not None
+    assert KeyRing([b"n" * 32]).unseal(found.sealed_credentials, connection) == b"{}"
+    assert not old.sealed_with_newest(found.sealed_credentials)
+
+
+async def test_a_host_that_is_deleted_takes_its_connections_along(database: Database):
+    shop, connection = await open_practice(database)
+    async with database.statement() as tx:
+        await tx.execute("update event_type set deleted_at = the_clock()")
+    assert await database.run(delete_host, shop.account_id, shop.hosts[0]) is None
+    assert await database.run(calendars.load_connection, connection) is None
+    before = shop.calendars.calls.total()
+    await read_calendars(shop)
+    assert shop.calendars.calls.total() == before
