@@ -343,8 +343,8 @@ async def _give_back(tx: Tx, met: Locked, truth: Truth) -> tuple[Reservation, Pa
 
 def _disposed(payment: Payment, disposition: Disposition) -> Payment:
     """Assigned once; only a `keep` that came to nothing may still turn."""
-    first = payment.disposition in (None, Disposition.KEEP)
-    return replace(payment, disposition=disposition if first else payment.disposition)
+    turns = payment.disposition in (None, Disposition.KEEP)
+    return replace(payment, disposition=disposition) if turns else payment
 
 
 async def _let_deadline_expire(
@@ -354,8 +354,7 @@ async def _let_deadline_expire(
     another = any(one.mode is Mode.SALE and one.can_bring_money and one.id != payment.id for one in attempts)
     if payment.mode is not Mode.SALE or another:
         return reservation
-    later = lifecycle.checkout_dead(reservation, now)
-    if later is not reservation:
+    if (later := lifecycle.checkout_dead(reservation, now)) is not reservation:
         await reservations.save(tx, later)
         if later.ended is not None:
             await became_free(tx, later, [], now)

@@ -46,7 +46,7 @@ def before_a_sale(
     reservation: Reservation, mode: Mode, rules: EventTypeRules, now: datetime
 ) -> AskCalendars | Refusal | None:
     """A sale is taken at the customer's click, so the calendars are asked before there is anything to click."""
-    return None if mode is Mode.AUTHORIZE else calendars_word(reservation, rules, now)
+    return calendars_word(reservation, rules, now) if mode.is_sale else None
 
 
 def with_calendars(met: Locked, verdict: Verdict, *, asked: bool) -> Verdict:
