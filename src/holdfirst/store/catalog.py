@@ -324,7 +324,7 @@ async def taken_time(
 ) -> dict[str, TakenTime]:
     """Busy time and live claims of hosts around [start, end), each sorted by start.
 
-    LATERAL, so that each host is asked for by equality: `= any(…)` makes the planner drop the index.
+    LATERAL and OFFSET 0, so that each host is asked for by equality: else the planner may drop the index.
     """
     found = {host_id: TakenTime([], []) for host_id in host_ids}
     for row in await tx.rows(
@@ -334,6 +334,7 @@ async def taken_time(
             select host_id, (extract(epoch from busy.starts_at) * 1000)::bigint as starts_at,
                 (extract(epoch from busy.ends_at) * 1000)::bigint as ends_at
             from busy where host_id = named.id and busy.ends_at > $2 and busy.starts_at < $3
+            offset 0
         ) time order by starts_at
         """,
         list(host_ids),
@@ -353,6 +354,7 @@ async def taken_time(
             from claim
             where host_id = named.id and claim.ends_at > $2 and claim.starts_at < $3 and live_until > the_clock()
               and ($4::text is null or reservation_id <> $4)
+            offset 0
         ) time order by starts_at
         """,
         list(host_ids),
@@ -386,6 +388,7 @@ async def time_mark(
             select hash_record_extended(claim, 1)
             from claim
             where host_id = named.id and ends_at > $3 and starts_at < $4 and live_until > the_clock()
+            offset 0
         ) one
         """,
         account_id,

@@ -5,6 +5,16 @@ export type paths = Record<string, never>;
 export type webhooks = Record<string, never>;
 export type components = {
     schemas: {
+        /**
+         * ApplicationFee
+         * @description The platform's share of each payment: a percentage with at most two decimals, or an amount.
+         */
+        ApplicationFee: {
+            /** @default null */
+            amount_minor?: number | null;
+            /** @default null */
+            percent?: number | null;
+        };
         /** Busy */
         Busy: {
             /**
@@ -33,6 +43,17 @@ export type components = {
              */
             start: string;
         };
+        /** CalendarAnswer */
+        CalendarAnswer: {
+            blocking: boolean;
+            destination: boolean;
+            id: string;
+            name: string;
+            notes: string[];
+            read_at: string | null;
+            time_zone: string;
+            writable: boolean;
+        };
         /**
          * CalendarCheck
          * @enum {unknown}
@@ -43,6 +64,8 @@ export type components = {
          * @description `verdict` is `clean`, `pending` or `conflict`; null where no calendar is connected.
          */
         CalendarsAnswer: {
+            /** @default null */
+            changed_by_host?: string | null;
             check: components["schemas"]["CalendarCheck"];
             /** @default null */
             verdict?: string | null;
@@ -87,6 +110,84 @@ export type components = {
          * @enum {unknown}
          */
         ConfirmBy: "client_secret" | "payment" | "secret_key";
+        /**
+         * ConnectionAnswer
+         * @description `locks`: holds are written into each blocking calendar; false: some can only be read.
+         */
+        ConnectionAnswer: {
+            authorize_url?: string;
+            blocking: string[];
+            /**
+             * Format: date-time
+             * @description RFC 3339, in UTC, with milliseconds.
+             */
+            created_at: string;
+            destination: string | null;
+            freshness: components["schemas"]["Freshness"];
+            host: string;
+            id: string;
+            last_error: components["schemas"]["Problem"] | null;
+            livemode: boolean;
+            locks: boolean;
+            provider: string;
+            status: components["schemas"]["ConnectionStatus"];
+            when_broken: components["schemas"]["WhenBroken"];
+            when_deleted: components["schemas"]["WhenDeleted"];
+            when_moved: components["schemas"]["WhenMoved"];
+        };
+        /**
+         * ConnectionForm
+         * @description `credentials` for `caldav`, `url` for `ics`, `refresh_token` (or the link in the answer) for the others.
+         */
+        ConnectionForm: {
+            /** @default null */
+            credentials?: components["schemas"]["Credentials"] | null;
+            host: string;
+            provider: string;
+            /** @default null */
+            refresh_token?: string | null;
+            /** @default null */
+            return_url?: string | null;
+            /** @default null */
+            url?: string | null;
+            /** @default close */
+            when_broken?: components["schemas"]["WhenBroken"];
+            /** @default flag */
+            when_deleted?: components["schemas"]["WhenDeleted"];
+            /** @default flag */
+            when_moved?: components["schemas"]["WhenMoved"];
+        };
+        /**
+         * ConnectionPatch
+         * @description `destination` null: none of this connection's calendars receives reservations.
+         */
+        ConnectionPatch: {
+            /** @default null */
+            blocking?: string[] | null;
+            /** @default null */
+            credentials?: components["schemas"]["Credentials"] | null;
+            destination?: string | null;
+            /** @default null */
+            when_broken?: components["schemas"]["WhenBroken"] | null;
+            /** @default null */
+            when_deleted?: components["schemas"]["WhenDeleted"] | null;
+            /** @default null */
+            when_moved?: components["schemas"]["WhenMoved"] | null;
+        };
+        /**
+         * ConnectionStatus
+         * @enum {unknown}
+         */
+        ConnectionStatus: "active" | "broken" | "pending";
+        /**
+         * Credentials
+         * @description Of a CalDAV account. `password`: one made for this purpose, where the company offers such.
+         */
+        Credentials: {
+            password: string;
+            url: string;
+            username: string;
+        };
         /**
          * Customer
          * @description Who reserves. All of it may follow later, while the hold lasts; null takes a member away.
@@ -284,8 +385,22 @@ export type components = {
             /** @default null */
             success_url?: string | null;
         };
+        /** FeeAnswer */
+        FeeAnswer: {
+            amount_minor: number | null;
+            percent: number | null;
+        };
+        /**
+         * Freshness
+         * @description As of when what is known of the calendars in use is true (of the oldest one); null: not read yet.
+         */
+        Freshness: {
+            answered_at: string | null;
+            read_at: string | null;
+        };
         /** HostAnswer */
         HostAnswer: {
+            calendar_feed: string;
             /**
              * Format: date-time
              * @description RFC 3339, in UTC, with milliseconds.
@@ -333,6 +448,10 @@ export type components = {
          * @enum {unknown}
          */
         LatePayment: "retake" | "return";
+        /** LinkAnswer */
+        LinkAnswer: {
+            url: string;
+        };
         /** Links */
         Links: {
             manage: string;
@@ -354,11 +473,17 @@ export type components = {
             value?: string | null;
         };
         /**
+         * Methods
+         * @description Which ways to pay a payment account offers.
+         * @enum {unknown}
+         */
+        Methods: "holds_and_sales" | "holds_only";
+        /**
          * Mode
          * @description Who decides when money moves, and whether an open checkout can be closed.
          * @enum {unknown}
          */
-        Mode: "authorize" | "sale" | "sale_uncloseable";
+        Mode: "authorize" | "authorize_uncloseable" | "sale" | "sale_uncloseable";
         /**
          * Money
          * @description `amount_minor` whole minor units (6000 is 60.00 EUR, 6000 JPY, 6.000 KWD) of an ISO 4217 `currency`.
@@ -379,10 +504,24 @@ export type components = {
             since: string | null;
         };
         /**
+         * NotificationsAnswer
+         * @description Where its provider calls us. `registered` false: enter `url` with `events` there, and PATCH the secret here.
+         */
+        NotificationsAnswer: {
+            events: string[];
+            registered: boolean;
+            url: string;
+        };
+        /**
          * OnConflict
          * @enum {unknown}
          */
         OnConflict: "confirm_and_flag" | "refund";
+        /** OnboardingLink */
+        OnboardingLink: {
+            refresh_url: string;
+            return_url: string;
+        };
         /**
          * Outcome
          * @description How it stands for whoever comes back from a checkout, money included: one word for one sentence.
@@ -397,6 +536,22 @@ export type components = {
             date: string;
             /** @default [] */
             intervals?: components["schemas"]["LocalInterval"][];
+        };
+        /**
+         * Page[CalendarAnswer]
+         * @description One page of a list, newest first; `next_cursor` is null on the last.
+         */
+        Page_CalendarAnswer_: {
+            data: components["schemas"]["CalendarAnswer"][];
+            next_cursor: string | null;
+        };
+        /**
+         * Page[ConnectionAnswer]
+         * @description One page of a list, newest first; `next_cursor` is null on the last.
+         */
+        Page_ConnectionAnswer_: {
+            data: components["schemas"]["ConnectionAnswer"][];
+            next_cursor: string | null;
         };
         /**
          * Page[EventTypeAnswer]
@@ -440,7 +595,9 @@ export type components = {
         };
         /** PaymentAccountAnswer */
         PaymentAccountAnswer: {
+            application_fee: components["schemas"]["FeeAnswer"] | null;
             charges_enabled: boolean;
+            connected_account: string | null;
             /**
              * Format: date-time
              * @description RFC 3339, in UTC, with milliseconds.
@@ -448,18 +605,45 @@ export type components = {
             created_at: string;
             id: string;
             livemode: boolean;
+            methods: components["schemas"]["Methods"] | null;
             mode: components["schemas"]["Mode"];
+            notifications: components["schemas"]["NotificationsAnswer"];
+            platform: string | null;
             problem: string | null;
             provider: string;
         };
-        /** PaymentAccountForm */
+        /**
+         * PaymentAccountForm
+         * @description `credentials` as the provider's page in the docs says; or `platform` and `connected_account`, with `application_fee`.
+         *
+         *         `mode` is the sandbox's alone; elsewhere `methods` decides how money moves.
+         */
         PaymentAccountForm: {
-            /** @default authorize */
-            mode?: components["schemas"]["Mode"];
-            provider: string;
+            /** @default null */
+            application_fee?: components["schemas"]["ApplicationFee"] | null;
+            /** @default null */
+            connected_account?: string | null;
+            /** @default null */
+            credentials?: Record<string, unknown> | null;
+            /** @default holds_only */
+            methods?: components["schemas"]["Methods"];
+            /** @default null */
+            mode?: components["schemas"]["Mode"] | null;
+            /** @default null */
+            platform?: string | null;
+            /** @default null */
+            provider?: string | null;
         };
-        /** PaymentAccountPatch */
+        /**
+         * PaymentAccountPatch
+         * @description `credentials`: the members that change.
+         */
         PaymentAccountPatch: {
+            application_fee?: components["schemas"]["ApplicationFee"] | null;
+            /** @default null */
+            credentials?: Record<string, unknown> | null;
+            /** @default null */
+            methods?: components["schemas"]["Methods"] | null;
             /** @default null */
             mode?: components["schemas"]["Mode"] | null;
         };
@@ -500,7 +684,7 @@ export type components = {
         /** @description RFC 9457, with what the code needs beside it. */
         Problem: {
             /** @enum {string} */
-            code: "already_cancelled" | "already_confirmed" | "already_paid" | "already_released" | "body_too_large" | "busy" | "calendar_conflict" | "calendar_unreachable" | "checkout_open" | "checkout_refused" | "database_unavailable" | "details_missing" | "event_type_inactive" | "event_type_not_found" | "extension_refused" | "forbidden_for_key" | "hold_expired" | "host_not_found" | "idempotency_in_progress" | "idempotency_key_reused" | "invalid_request" | "malformed_json" | "malformed_request" | "method_not_allowed" | "no_payment_account" | "not_confirmed" | "not_found" | "nothing_to_pay" | "payee_ambiguous" | "payment_account_not_found" | "payment_in_progress" | "payment_not_found" | "payment_required" | "provider_unavailable" | "refund_exceeds_payment" | "refund_not_ours" | "reservation_not_found" | "return_url_not_allowed" | "sandbox_action_refused" | "secret_in_url" | "slot_not_offered" | "slot_taken" | "slug_taken" | "still_in_use" | "too_late_to_cancel" | "too_late_to_pay" | "too_late_to_reschedule" | "too_many_holds" | "unauthenticated" | "unsafe_confirmation" | "unsupported_media_type";
+            code: "already_cancelled" | "already_confirmed" | "already_paid" | "already_released" | "body_too_large" | "busy" | "calendar_conflict" | "calendar_connection_not_found" | "calendar_unreachable" | "checkout_open" | "checkout_refused" | "database_unavailable" | "details_missing" | "event_type_inactive" | "event_type_not_found" | "extension_refused" | "forbidden_for_key" | "hold_expired" | "host_not_found" | "idempotency_in_progress" | "idempotency_key_reused" | "invalid_request" | "malformed_json" | "malformed_request" | "method_not_allowed" | "no_payment_account" | "not_confirmed" | "not_found" | "nothing_to_pay" | "payee_ambiguous" | "payment_account_not_found" | "payment_in_progress" | "payment_not_found" | "payment_required" | "provider_unavailable" | "refund_exceeds_payment" | "refund_not_ours" | "reservation_not_found" | "return_url_not_allowed" | "sandbox_action_refused" | "secret_in_url" | "slot_not_offered" | "slot_taken" | "slug_taken" | "still_in_use" | "too_late_to_cancel" | "too_late_to_pay" | "too_late_to_reschedule" | "too_many_holds" | "unauthenticated" | "unsafe_confirmation" | "unsupported_media_type";
             detail: string;
             errors?: {
                 field: string;
@@ -730,6 +914,21 @@ export type components = {
             end: string;
             start: string;
         };
+        /**
+         * WhenBroken
+         * @enum {unknown}
+         */
+        WhenBroken: "close" | "ignore";
+        /**
+         * WhenDeleted
+         * @enum {unknown}
+         */
+        WhenDeleted: "cancel" | "flag" | "restore";
+        /**
+         * WhenMoved
+         * @enum {unknown}
+         */
+        WhenMoved: "flag" | "follow";
     };
     responses: never;
     parameters: never;
