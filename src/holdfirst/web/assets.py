@@ -136,6 +136,7 @@ OPERATIONS: list[Operation] = [
         who=PUBLIC,
         endpoint=get_asset,
         any_query=True,
+        refusals=(Code.NOT_FOUND,),
     ),
     Operation(
         method="GET",
@@ -144,6 +145,7 @@ OPERATIONS: list[Operation] = [
         who=PUBLIC,
         endpoint=get_loader,
         any_query=True,
+        refusals=(Code.NOT_FOUND,),
     ),
     Operation(
         method="GET",
@@ -152,5 +154,6 @@ OPERATIONS: list[Operation] = [
         who=PUBLIC,
         endpoint=get_versioned_loader,
         any_query=True,
+        refusals=(Code.NOT_FOUND,),
     ),
 ]

@@ -14,6 +14,7 @@ import msgspec
 from litestar import Response
 from msgspec import UNSET, UnsetType
 
+from holdfirst.refusal import Code
 from holdfirst.reservation.event_type import EventType, Host
 from holdfirst.store import booking_pages, catalog, reservations
 from holdfirst.store.database import Tx
@@ -221,6 +222,8 @@ OPERATIONS: list[Operation] = [
         who=PUBLIC,
         endpoint=booking_page,
         any_query=True,
+        for_people=True,
+        refusals=(Code.NOT_FOUND,),
     ),
     Operation(
         method="GET",
@@ -229,5 +232,7 @@ OPERATIONS: list[Operation] = [
         who=PUBLIC,
         endpoint=manage_page,
         any_query=True,
+        for_people=True,
+        refusals=(Code.NOT_FOUND,),
     ),
 ]

@@ -157,11 +157,14 @@ def _refusals(operation: Operation) -> dict[str, Any]:
     by_status: dict[str, list[str]] = {}
     for code in sorted(codes):
         by_status.setdefault(str(MEANINGS[code].status), []).append(code)
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {
+    content: dict[str, Any] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    told: dict[str, Any] = {
         status: {"description": ", ".join(f"`{code}`" for code in named), "content": content}
         for status, named in by_status.items()
     }
+    if operation.for_people:
+        told["404"]["content"] = {**content, "text/html": {"schema": {"type": "string"}}}
+    return told
 
 
 def _portable(value: Any) -> Any:

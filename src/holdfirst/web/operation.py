@@ -69,6 +69,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     goes_on: bool = False
     """Whether it may answer 303 and lead elsewhere."""
+    for_people: bool = False
+    """Whether a person reads it: what is not there may then be said as a page."""
     refusals: tuple[Code, ...] = ()
     missing: Code = Code.NOT_FOUND
     name: str = ""
