@@ -67,20 +67,7 @@ async def close(world: World, payment_id: str) -> None:
 
 async def capture(world: World, payment_id: str) -> None:
     """Take the money that a pinned reservation waits for; only then is it confirmed."""
-    waiting = await world.database.run(pinned, payment_id)
-    if waiting is not None and waiting.opinion is Gate.ASK:
-        if await ask_calendars(world, waiting.reservation.id) is Heard.UNREACHABLE:
-            await world.database.run(pay.note_unanswered, payment_id)
-            raise ProviderUnavailable("a calendar does not answer")
-        waiting = await world.database.run(pinned, payment_id)
-    if waiting is None:
-        # Ended meanwhile (a secret key may): what is only authorised is given back, not taken and then returned.
-        await advance(world, payment_id)
-        return
-    if waiting.opinion is Gate.SHUT:
-        # Nothing is captured for a time that somebody else has: the authorisation is given back.
-        payment, desk = await at_desk(world, payment_id)
-        await meet(world, payment_id, await _told(world, payment, desk), capture_refused=True)
+    if not await _still_waited_for(world, payment_id):
         return
     payment, desk = await at_desk(world, payment_id)
     answer = await asked(desk.provider.capture(ref_of(payment), f"{payment.id}:capture", desk.account))
@@ -88,6 +75,26 @@ async def capture(world: World, payment_id: str) -> None:
         await meet(world, payment_id, await _told(world, payment, desk), capture_refused=True)
     else:
         await meet(world, payment_id, await _moved(world, payment, desk))
+
+
+async def _still_waited_for(world: World, payment_id: str) -> bool:
+    """Whether it is to be captured, the hosts' calendars asked; what else is to become of it is done."""
+    waiting = await world.database.run(pinned, payment_id)
+    if waiting is not None and waiting.opinion is Gate.ASK:
+        if await ask_calendars(world, waiting.reservation.id) is Heard.UNREACHABLE:
+            await world.database.run(pay.note_unanswered, payment_id)
+            raise ProviderUnavailable("a calendar does not answer")
+        waiting = await world.database.run(pinned, payment_id)
+    if waiting is not None and waiting.opinion is Gate.SHUT:
+        # Nothing is captured for a time that somebody else has: the authorisation is given back.
+        payment, desk = await at_desk(world, payment_id)
+        await meet(world, payment_id, await _told(world, payment, desk), capture_refused=True)
+        return False
+    if waiting is None:
+        # Ended meanwhile (a secret key may): what is only authorised is given back, not taken and then returned.
+        await advance(world, payment_id)
+        return False
+    return True
 
 
 async def void(world: World, payment_id: str) -> None:

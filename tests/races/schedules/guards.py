@@ -451,8 +451,8 @@ GUARDS = [
         "release + release",
         Break(
             "flows/outcome.py",
-            "    await close_open(tx, payments, now)\n    reservations.announce_slots(tx, reservation)\n\n\nasync def close_open",
-            "    reservations.announce_slots(tx, reservation)\n\n\nasync def close_open",
+            "    await close_open(tx, payments, now)\n    await write_into_calendars",
+            "    await write_into_calendars",
         ),
     ),
     guard(
@@ -539,9 +539,7 @@ GUARDS = [
         "what is not pinned any more is not captured",
         "pinned",
         "capture + release by force",
-        Break(
-            "effects/advance.py", "if not await world.database.run(pay.is_pinned, payment_id):", "if False:"
-        ),
+        Break("effects/advance.py", "if not await _still_waited_for(world, payment_id):", "if False:"),
     ),
     guard(
         "not open is never taken for not paid",
