@@ -10,7 +10,7 @@ from typing import Any
 
 from holdfirst.errors import ProviderUnavailable
 from holdfirst.flows.keyed import Replay
-from holdfirst.payment.payment import Payment
+from holdfirst.payment.payment import Mode, Payment
 from holdfirst.refusal import Refusal
 from holdfirst.reservation.reservation import Reservation
 
@@ -275,7 +275,7 @@ def faults_at_rest(told: Told) -> list[str]:
             )
         if books["captured"] != row["captured_minor"] or given_back != row["refunded_minor"]:
             found.append(f"{row['id']}: our rows and the provider's books differ")
-        closeable = row["mode"] != "sale_uncloseable"
+        closeable = Mode(row["mode"]).can_be_closed
         if books["phase"] == "authorized" or (books["phase"] == "open" and closeable):
             found.append(f"{row['id']}: left {books['phase']} at the provider")
     mails = Counter(told["mails"])
