@@ -60,6 +60,8 @@ _SETTINGS = {
     "fsync": "on",
     "full_page_writes": "on",
     "synchronous_commit": "on",
+    # After a crash we start it afresh. By itself it would wait for ever, should its recovery be killed as well.
+    "restart_after_crash": "off",
     "listen_addresses": "",
     # Relative to the cluster: however deep that lies, the path the server binds stays short.
     "unix_socket_directories": ".",
