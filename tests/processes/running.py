@@ -69,6 +69,8 @@ class Server:
     port: int = 0
     url: str = ""
     first_line: str = ""
+    prefix: tuple[str, ...] = ()
+    """Words before the command: on which machine it runs, say."""
     running: subprocess.Popen[str] | None = None
 
     @property
@@ -83,7 +85,7 @@ class Server:
         words = [self.verb, *(["--port", str(self.port)] if self.verb == "serve" else []), *self.options]
         with self.log.open("a") as log:
             self.running = subprocess.Popen(
-                [sys.executable, "-m", "holdfirst", *words, "--data-dir", str(self.data_dir)],
+                [*self.prefix, sys.executable, "-m", "holdfirst", *words, "--data-dir", str(self.data_dir)],
                 env=environment(**self.settings),
                 stdout=subprocess.PIPE,
                 stderr=log,

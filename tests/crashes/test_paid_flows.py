@@ -6,13 +6,15 @@ import random
 import threading
 import time
 import uuid
+from contextlib import suppress
 
 import asyncpg
 import httpx
+import psutil
 import pytest
 
 from holdfirst.embedded_postgres import EmbeddedPostgres
-from processes.running import ANNA, PRICE, Practice, open_practice, set_up, until
+from processes.running import ANNA, PRICE, Practice, clusters_servers, open_practice, set_up, until
 
 LEASE_SECONDS = 75
 """The longest that a job waits whose worker is gone, and a little."""
@@ -280,6 +282,26 @@ def test_kills_of_postgres_under_load(a_server, seconds, crashes):
         one.join()
     everything_ended_well(practice, customers)
     assert "request_failed" not in server.errors
+    assert server.end()[0] == 0
+
+
+def test_postgres_is_killed_again_while_it_recovers(a_server):
+    """Left to itself it never comes back from that: it waits for children that it does not stop."""
+    server = a_server().start()
+    practice = open_practice(server)
+    held = practice.hold()
+    killed, end = 0, time.monotonic() + 20
+    server.postgres()[-1].kill()
+    while killed < 2 and time.monotonic() < end:
+        for one in clusters_servers(server.data_dir):
+            with suppress(psutil.Error):
+                if "startup" in " ".join(one.cmdline()):
+                    one.kill()
+                    killed += 1
+    assert killed == 2
+    until(lambda: practice.call("GET", f"/v1/reservations/{held['id']}").status_code == 200, "an answer", 30)
+    practice.act(practice.checkout(held))
+    practice.until(held, "confirmed")
     assert server.end()[0] == 0
 
 

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A process to fork victims from, one for each worker of the test run; and figures, told at the end."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from processes.conftest import a_server, data_dir, place, practice, template
+
+__all__ = ["a_server", "data_dir", "place", "practice", "template"]
+
+TESTS = Path(__file__).resolve().parents[1]
+
+
+class Zygote:
+    """Forks a server for each order; see victim.py."""
+
+    def __init__(self, url: str, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "crashes.victim", url, str(data_dir)],
+            cwd=TESTS,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=(data_dir / "victims.log").open("w"),
+            text=True,
+        )
+
+    def run(self, order: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        told: dict[str, Any] = json.loads(self._process.stdout.readline())
+        assert "broken" not in told, (told, (self.data_dir / "victims.log").read_text()[-3000:])
+        return told
+
+    def end(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def zygote(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    zygote = Zygote(database_url, tmp_path_factory.mktemp("victim"))
+    yield zygote
+    zygote.end()
