@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kill -9 of the server at every await of every flow and effect: what was begun ends right, and nothing is repeated.
+
+`HOLDFIRST_IN_FLIGHT=1` also kills it as soon as a statement or a call is on its way, its answer unheard; and each time
+that the driver waits within one `await` of ours.
+"""
+
+import ast
+import asyncio
+import contextlib
+import os
+import uuid
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crashes.conftest import Zygote
+from crashes.scenes import SCENES, Case
+from crashes.victim import SOURCE, due, work_to_rest
+from holdfirst import wiring
+from holdfirst.store import checks
+from holdfirst.store.database import Tx
+from house import House, open_house
+
+PAST_LEASES = timedelta(seconds=61)
+DEATHS_MAX = 400
+"""No scene has so many awaits: one that never ends is a bug."""
+EACH = "HOLDFIRST_IN_FLIGHT" in os.environ
+MODES = ["answered"] + ["in_flight"] * EACH
+TOGETHER = pytest.mark.xdist_group("every await")
+"""One process of a test run has them all, and so can tell what was forgotten."""
+
+
+@dataclass
+class Score:
+    """What all scenes together came to."""
+
+    deaths: int = 0
+    scenes: int = 0
+    second_copies: int = 0
+    died_at: set[tuple[str, int, int]] = field(default_factory=set)
+
+
+SCORE = Score()
+
+
+def letters(folder: Path, held: dict[str, Any]) -> dict[Path, tuple[int, str]]:
+    """Each mail about this reservation: its inode, which changes with every copy sent, and what it says."""
+    found = {}
+    for path in (folder / "mail").glob("*.eml"):
+        text = path.read_text()
+        if f"Message-ID: <{held['id']}." in text:
+            found[path] = (path.stat().st_ino, text.split("\nSubject: ")[1].split(":")[0])
+    return found
+
+
+def order_of(case: Case, key: str | None, house: House, die_at: int, *, answered: bool) -> dict[str, Any]:
+    return {
+        "method": case.method,
+        "path": case.path,
+        "body": case.body,
+        "key": house.keys.get(case.key or "", case.key),
+        "headers": case.headers | ({"Idempotency_Key": key} if key else {}),
+        "die_at": die_at,
+        "answered": answered,
+        "each": EACH,
+    }
+
+
+async def go_on(house: House, clock: Any, case: Case, key: str | None) -> dict[str, Any] | None:
+    """Another server: the client asks again with its key, and a worker works until all is at rest."""
+    told = None
+    await clock.shift(PAST_LEASES)
+    if case.path is not None:
+        for _ in range(20):
+            headers = case.headers | ({"Idempotency_Key": key} if key else {})
+            answer = await house.call(case.method, case.path, case.body, case.key, **headers)
+            if answer.status_code in case.statuses:
+                break
+            # Still on its way at the database, or at a provider in trouble: asked again, as answers say.
+            assert answer.status_code in (409, 503), answer.text
+            assert answer.headers["retry-after"], answer.text
+            await clock.shift(timedelta(seconds=1))
+        else:
+            raise AssertionError(f"never answered: {answer.status_code} {answer.text}")
+        told = answer.json() if answer.content.startswith(b"{") else None
+    await work_to_rest(wiring.worker(house.parts), house.parts)
+    await clock.shift(timedelta(seconds=5))
+    if await house.run(due):
+        await work_to_rest(wiring.worker(house.parts), house.parts)
+    return told
+
+
+async def ends_right(house: House, case: Case, told: dict[str, Any] | None) -> dict[str, Any] | None:
+    held = case.held or (told if case.ends else None)
+    if held is None:
+        return None
+    now = await house.read(held)
+    assert now["status"] == case.ends, (now, case)
+    # Somebody else's time, if it was taken.
+    if case.ref is not None:
+        ledger = await house.ledger(case.ref)
+        assert ledger["refunded"] == case.refunds, ledger
+        payment = next(
+            one
+            for one in (await house.ask("GET", f"/v1/payments?reservation={held['id']}"))["data"]
+            if one["provider_ref"] == case.ref
+        )
+        assert ledger["captured"] == payment["captured"]["amount_minor"], (ledger, payment)
+        assert ledger["refunded"] == payment["refunded"]["amount_minor"], (ledger, payment)
+        assert payment["refund_due"]["amount_minor"] == 0, payment
+        if now["status"] in ("expired", "released", "cancelled"):
+            assert ledger["captured"] == ledger["refunded"], ledger
+            assert ledger["captured"] or ledger["authorized"] == ledger["voided"], ledger
+        done = [one["operation"] for one in ledger["calls"] if one["answer"] == "done"]
+        assert done.count("refund") <= (1 if case.refunds else 0) + 1, ledger
+    return now
+
+
+async def forget(tx: Tx) -> None:
+    """So that the next case finds no work but its own."""
+    for table in ("job", "refund", "payment", "claim", "reservation"):
+        await tx.execute(f"delete from {table}")
+
+
+async def is_healthy(house: House) -> None:
+    found = [one for one in await house.run(checks.findings) if one.check != "late_jobs"]
+    assert found == [], found
+
+
+@TOGETHER
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", SCENES)
+async def test_killed_at_every_await(name: str, mode: str, database, clock, zygote: Zygote) -> None:
+    async with open_house(database.url, zygote.data_dir) as house:
+        for die_at in range(1, DEATHS_MAX):
+            case = await SCENES[name](house, clock)
+            key = uuid.uuid4().hex if case.path and case.keyed and case.method == "POST" else None
+            order = order_of(case, key, house, die_at, answered=mode == "answered")
+            earlier = letters(zygote.data_dir, case.held) if case.held else {}
+            async with house.working() if case.beside else contextlib.nullcontext():
+                died = await asyncio.to_thread(zygote.run, order)
+            sent = letters(zygote.data_dir, case.held) if case.held else {}
+            async with house.working() if case.beside else contextlib.nullcontext():
+                told = await go_on(house, clock, case, key)
+            what = f"{name}, killed at await {die_at} ({mode}): {died['died_at']}"
+            try:
+                now = await ends_right(house, case, told)
+                if now is not None:
+                    after = letters(zygote.data_dir, now)
+                    mails = sorted(subject for _, subject in after.values())
+                    assert mails == sorted([*case.mails, *(subject for _, subject in earlier.values())])
+                    SCORE.second_copies += sum(after[path][0] != inode for path, (inode, _) in sent.items())
+                await is_healthy(house)
+                await house.run(forget)
+                for path in (zygote.data_dir / "mail").glob("*.eml"):
+                    path.unlink()
+            except AssertionError as error:
+                raise AssertionError(what) from error
+            SCORE.died_at |= {tuple(place) for place in died["died_at"] or ()}
+            if died["died_at"] is None:
+                assert die_at > 1, "no await was met"
+                SCORE.deaths += die_at - 1
+                SCORE.scenes += 1
+                return
+        raise AssertionError(f"{name} has no end")
+
+
+# Awaits that no scene dies at, and why that is enough.
+NOT_KILLED_AT: dict[str, str] = {}
+
+
+def awaits_in(path: Path) -> set[tuple[int, int]]:
+    return {
+        (node.lineno, node.col_offset)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Await)
+    }
+
+
+@TOGETHER
+def test_no_await_of_a_flow_or_effect_was_forgotten(request: pytest.FixtureRequest) -> None:
+    """Whoever adds an await gets a kill there, or is told that no scene comes by."""
+    if SCORE.scenes < len(SCENES) * len(MODES):
+        pytest.skip("only after all scenes, in one process")
+    missed, total = [], 0
+    for folder in ("flows", "effects"):
+        for path in sorted(Path(SOURCE, folder).glob("*.py")):
+            name = f"{folder}/{path.name}"
+            awaits = awaits_in(path)
+            total += len(awaits)
+            missed += [
+                f"{name}:{line}"
+                for line, column in sorted(awaits)
+                if (name, line, column) not in SCORE.died_at
+            ]
+    print(
+        f"crashes: {SCORE.deaths} kills in {SCORE.scenes} scenes, at {total - len(missed)} of {total} awaits of"
+        f" flows and effects; mails sent a second time: {SCORE.second_copies}"
+    )
+    assert [one for one in missed if one not in NOT_KILLED_AT] == []
