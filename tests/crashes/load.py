@@ -61,14 +61,18 @@ class Client:
         self._wrong = wrong
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self.slowest = 0.0
+        self.last_asked = 0.0
+        self.unanswered = 0
+        """Of the last request: when it was sent for the last time, and how often nobody can say what became of it."""
 
     async def ask(
         self, method: str, path: str, body: Any = None, key: str | None = None, *, insist: bool = True
     ) -> tuple[int, dict[str, Any]] | None:
         """(status, body); None: no answer, and nobody knows what became of it."""
         give_up = time.monotonic() + INSIST_SECONDS
+        self.unanswered = 0
         while True:
-            began = time.monotonic()
+            began = self.last_asked = time.monotonic()
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     status, headers, raw = await self._once(method, path, body, key)
@@ -85,6 +89,7 @@ class Client:
                 if (status != 503 and not busy) or "retry-after" not in headers:
                     self._wrong.append(Wrong(f"{method} {path}", status, raw.decode()[:500]))
                     return None
+            self.unanswered += 1
             if not insist or time.monotonic() > give_up:
                 return None
             await asyncio.sleep(0.05)
@@ -207,6 +212,10 @@ class Run:
         if outcome is None:
             self.wrong.append(Wrong(f"{verb} {about}", status, json.dumps(told)[:500]))
             return
+        if client.unanswered and verb != "read" and outcome != "held":
+            # Each time it was sent is an operation of its own; what is done twice is done once.
+            self.ops.append(Op(slot, verb, about, invoked, None, None))
+            invoked = client.last_asked
         self.ops.append(Op(slot, verb, about, invoked, returned, outcome))
 
     async def sweep(self) -> None:

@@ -62,8 +62,9 @@ async def paid(house: House, mode: str) -> tuple[dict[str, Any], str]:
     """Confirmed, and its mail sent."""
     held, ref = await house.open(mode)
     await house.pay(ref, mode)
+    async with house.working():
+        await house.until(held, lambda told: told["status"] == "confirmed")
     await house.settle()
-    assert (await house.read(held))["status"] == "confirmed"
     return held, ref
 
 
@@ -200,7 +201,7 @@ async def release(house: House, clock: Any) -> Case:
 @scene
 async def release_beside_an_open_sale(house: House, clock: Any) -> Case:
     held, ref = await house.open("sale")
-    return verb(held, "release", ref=ref, ends="released")
+    return verb(held, "release", ref=ref, ends="released", beside=True)
 
 
 @scene

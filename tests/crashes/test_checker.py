@@ -38,6 +38,12 @@ GOOD = {
         op("read", "a", 2, 3, "held"),
         op("read", "a", 4, 5, "confirmed"),
     ],
+    "a confirm that nobody heard, cancelled by another one before it was repeated": [
+        HELD,
+        op("confirm", "a", 1.5, None, None),
+        op("cancel", "a", 2, 3, "done"),
+        op("confirm", "a", 4, 5, "already_cancelled"),
+    ],
     "a read beside a confirm says either": [
         HELD,
         op("confirm", "a", 2, 6, "done"),

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import uuid
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from crashes.scenes import SCENES, Case
 from crashes.victim import SOURCE, due, work_to_rest
 from holdfirst import wiring
 from holdfirst.store import checks
-from holdfirst.store.database import Tx
+from holdfirst.store.database import Database, Tx
 from house import House, open_house
 
 PAST_LEASES = timedelta(seconds=61)
@@ -30,21 +29,6 @@ DEATHS_MAX = 400
 """No scene has so many awaits: one that never ends is a bug."""
 EACH = "HOLDFIRST_IN_FLIGHT" in os.environ
 MODES = ["answered"] + ["in_flight"] * EACH
-TOGETHER = pytest.mark.xdist_group("every await")
-"""One process of a test run has them all, and so can tell what was forgotten."""
-
-
-@dataclass
-class Score:
-    """What all scenes together came to."""
-
-    deaths: int = 0
-    scenes: int = 0
-    second_copies: int = 0
-    died_at: set[tuple[str, int, int]] = field(default_factory=set)
-
-
-SCORE = Score()
 
 
 def letters(folder: Path, held: dict[str, Any]) -> dict[Path, tuple[int, str]]:
@@ -131,11 +115,11 @@ async def is_healthy(house: House) -> None:
     assert found == [], found
 
 
-@TOGETHER
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", SCENES)
-async def test_killed_at_every_await(name: str, mode: str, database, clock, zygote: Zygote) -> None:
+async def test_killed_at_every_await(name: str, mode: str, database, clock, figures, zygote: Zygote) -> None:
     async with open_house(database.url, zygote.data_dir) as house:
+        second_copies = 0
         for die_at in range(1, DEATHS_MAX):
             case = await SCENES[name](house, clock)
             key = uuid.uuid4().hex if case.path and case.keyed and case.method == "POST" else None
@@ -153,18 +137,18 @@ async def test_killed_at_every_await(name: str, mode: str, database, clock, zygo
                     after = letters(zygote.data_dir, now)
                     mails = sorted(subject for _, subject in after.values())
                     assert mails == sorted([*case.mails, *(subject for _, subject in earlier.values())])
-                    SCORE.second_copies += sum(after[path][0] != inode for path, (inode, _) in sent.items())
+                    second_copies += sum(after[path][0] != inode for path, (inode, _) in sent.items())
                 await is_healthy(house)
                 await house.run(forget)
                 for path in (zygote.data_dir / "mail").glob("*.eml"):
                     path.unlink()
             except AssertionError as error:
                 raise AssertionError(what) from error
-            SCORE.died_at |= {tuple(place) for place in died["died_at"] or ()}
             if died["died_at"] is None:
                 assert die_at > 1, "no await was met"
-                SCORE.deaths += die_at - 1
-                SCORE.scenes += 1
+                figures(
+                    "kills at every await", scenes=1, kills=die_at - 1, second_copies_of_mails=second_copies
+                )
                 return
         raise AssertionError(f"{name} has no end")
 
@@ -173,32 +157,44 @@ async def test_killed_at_every_await(name: str, mode: str, database, clock, zygo
 NOT_KILLED_AT: dict[str, str] = {}
 
 
-def awaits_in(path: Path) -> set[tuple[int, int]]:
+FLOWS_AND_EFFECTS = [
+    path for folder in ("flows", "effects") for path in sorted(Path(SOURCE, folder).glob("*.py"))
+]
+
+
+def awaits_in(path: Path) -> dict[tuple[int, int], str]:
+    """Where each one stands, and what it says."""
     return {
-        (node.lineno, node.col_offset)
+        (node.lineno, node.col_offset): ast.unparse(node)
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Await)
     }
 
 
-@TOGETHER
-def test_no_await_of_a_flow_or_effect_was_forgotten(request: pytest.FixtureRequest) -> None:
-    """Whoever adds an await gets a kill there, or is told that no scene comes by."""
-    if SCORE.scenes < len(SCENES) * len(MODES):
-        pytest.skip("only after all scenes, in one process")
+async def test_no_await_of_a_flow_or_effect_was_forgotten(
+    database: Database, clock: Any, figures: Any, zygote: Zygote
+) -> None:
+    """Whoever adds an await gets a kill there, or is told that no scene comes by. Here each scene lives to its end."""
+    stood_at: set[tuple[str, int, int]] = set()
+    async with open_house(database.url, zygote.data_dir) as house:
+        for work in SCENES.values():
+            case = await work(house, clock)
+            order = order_of(case, None, house, DEATHS_MAX * 10, answered=True)
+            async with house.working() if case.beside else contextlib.nullcontext():
+                lived = await asyncio.to_thread(zygote.run, order)
+            stood_at |= {(file, line, column) for file, line, column in lived["stood_at"]}
+            await house.run(forget)
     missed, total = [], 0
-    for folder in ("flows", "effects"):
-        for path in sorted(Path(SOURCE, folder).glob("*.py")):
-            name = f"{folder}/{path.name}"
-            awaits = awaits_in(path)
-            total += len(awaits)
-            missed += [
-                f"{name}:{line}"
-                for line, column in sorted(awaits)
-                if (name, line, column) not in SCORE.died_at
-            ]
-    print(
-        f"crashes: {SCORE.deaths} kills in {SCORE.scenes} scenes, at {total - len(missed)} of {total} awaits of"
-        f" flows and effects; mails sent a second time: {SCORE.second_copies}"
-    )
-    assert [one for one in missed if one not in NOT_KILLED_AT] == []
+    missed, total = [], 0
+    for path in FLOWS_AND_EFFECTS:
+        name = f"{path.parent.name}/{path.name}"
+        awaits = awaits_in(path)
+        total += len(awaits)
+        missed += [
+            f"{name} {what}"
+            for (line, column), what in awaits.items()
+            if (name, line, column) not in stood_at
+        ]
+    figures("kills at every await", awaits=total, died_at=total - len(missed))
+    assert sorted(set(missed) - NOT_KILLED_AT.keys()) == []
+    assert NOT_KILLED_AT.keys() - set(missed) == set(), "killed by now: take it out"

@@ -159,7 +159,7 @@ def lost(both: Pair, threads: list[Reserving]) -> tuple[int, int]:
 
 @pytest.mark.parametrize("skew", [5, -5])
 @pytest.mark.parametrize("number", ROUNDS)
-def test_a_synchronous_standby_loses_nothing(place: Path, number: int, skew: int) -> None:
+def test_a_synchronous_standby_loses_nothing(place: Path, figures: Any, number: int, skew: int) -> None:
     """Its clock is five seconds off; no expired hold comes back, and no live one ends earlier than by those."""
     with pair(place, synchronous=True, skew=skew) as both:
         practice = both.practice
@@ -191,6 +191,7 @@ def test_a_synchronous_standby_loses_nothing(place: Path, number: int, skew: int
             f"failover, synchronous, clock {skew:+} s: {count} acknowledged, {missing} lost;"
             f" first reserve {took:.2f} s after the promotion; a hold ended {early:.1f} s early"
         )
+        figures("failover to a synchronous standby", acknowledged=count, lost=missing)
         assert count > 0
         assert missing == 0
         assert took <= SECONDS_TO_GO_ON
@@ -200,7 +201,7 @@ def test_a_synchronous_standby_loses_nothing(place: Path, number: int, skew: int
 
 
 @pytest.mark.parametrize("number", ROUNDS)
-def test_an_asynchronous_standby_does_lose(place: Path, number: int) -> None:
+def test_an_asynchronous_standby_does_lose(place: Path, figures: Any, number: int) -> None:
     """The twin, and what docs/operating.md warns of."""
     with pair(place, synchronous=False) as both:
         threads = under_load(both.practice)
@@ -216,6 +217,7 @@ def test_an_asynchronous_standby_does_lose(place: Path, number: int) -> None:
             f"failover, asynchronous: {count} acknowledged, {missing} lost;"
             f" first reserve {took:.2f} s after the promotion"
         )
+        figures("failover to an asynchronous standby", acknowledged=count, lost=missing)
         assert missing > 0, "nothing could be lost: this shows nothing"
         assert took <= SECONDS_TO_GO_ON
 

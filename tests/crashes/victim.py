@@ -45,6 +45,7 @@ class Dying:
         self._answered = answered
         self._each = each
         self.count = 0
+        self.stood_at: set[tuple[str, int, int]] = set()
 
     def task(self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **named: Any) -> Any:
         """A task factory."""
@@ -58,6 +59,7 @@ class Dying:
         places = awaits_of(coro)
         if places and (self._each or places != before):
             self.count += 1
+            self.stood_at.update(places)
             if self.count == self._at and not self._answered:
                 self._die(places)
         return places
@@ -144,7 +146,7 @@ async def _act(url: str, settings: Settings, order: dict[str, Any], say: Callabl
             told = await loop.create_task(_request(parts, order))
         else:
             await loop.create_task(work_to_rest(wiring.worker(parts), parts))
-        say({"died_at": None, "count": dying.count, "answer": told})
+        say({"died_at": None, "stood_at": sorted(dying.stood_at), "answer": told})
         os._exit(0)
 
 
