@@ -65,8 +65,10 @@ STEPS ?= 1000000
 simulate: setup-dev ## Random courses in virtual time; SEED=… runs one again, EVENTS=… STEPS=… more of them
 	PYTHONPATH=src:tests $(RUN) simulation --events $(EVENTS) --steps $(STEPS) $(if $(SEED),--seed $(SEED))
 
-crash: setup-dev ## Kill servers and databases at random moments, for minutes
-	$(RUN) pytest -n 2 -m slow tests/processes
+crash: setup-dev ## Kill servers, databases and networks for long: HOLDFIRST_KILLS, _OPERATIONS, _FAILOVERS
+	HOLDFIRST_IN_FLIGHT=1 HOLDFIRST_KILLS=$${HOLDFIRST_KILLS:-100} HOLDFIRST_FAILOVERS=$${HOLDFIRST_FAILOVERS:-10} \
+	  HOLDFIRST_OPERATIONS=$${HOLDFIRST_OPERATIONS:-1000000} \
+	  $(RUN) pytest -n 2 --dist loadgroup -rP -m "slow or not slow" tests/crashes
 
 openapi: setup-dev ## Write docs/openapi.json from the code
 	$(RUN) holdfirst.web.openapi > docs/openapi.json
