@@ -35,7 +35,9 @@ def request_for(shop: Shop, hour: int, **more: Any) -> ReserveRequest:
 async def test_one_call_has_many_outcomes(database: Database) -> None:
     shop = await open_shop(database)
     answers = await asyncio.gather(*(shop.reserve(shop.slot(hour)) for hour in (8, 9, 9, 10, 9, 11)))
-    assert [isinstance(one, Reservation) for one in answers] == [True, True, False, True, False, True]
+    held = [one.start for one in answers if isinstance(one, Reservation)]
+    # Who of the three at nine comes first is not ours to say: each asks for its payee on a connection of its own.
+    assert sorted(held) == [shop.slot(hour) for hour in (8, 9, 10, 11)]
     assert {one.code for one in answers if isinstance(one, Refusal)} == {Code.SLOT_TAKEN}
 
 
