@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -60,9 +61,7 @@ class KeyRing:
         return _client_secret(self._keys[0], reservation_id, version)
 
     def is_client_secret(self, secret: str, reservation_id: str, version: int) -> bool:
-        made = (_client_secret(key, reservation_id, version) for key in self._keys)
-        matches = [hmac.compare_digest(secret.encode(), one.encode()) for one in made]
-        return any(matches)
+        return self._made(secret, lambda key: _client_secret(key, reservation_id, version))
 
     def page_key(self, event_type_id: str) -> str:
         """The publishable key of one event type's booking page: `hf_pk_page_` + its id + `.` + HMAC; never stored."""
@@ -72,18 +71,14 @@ class KeyRing:
         """The event type whose page key this is, if it is one that this ring made."""
         body, _, _ = page_key.removeprefix(PAGE_KEY_PREFIX).partition(".")
         event_type_id = f"ety_{body}"
-        made = (_page_key(key, event_type_id) for key in self._keys)
-        matches = [hmac.compare_digest(page_key.encode(), one.encode()) for one in made]
-        return event_type_id if any(matches) else None
+        return event_type_id if self._made(page_key, lambda key: _page_key(key, event_type_id)) else None
 
     def feed_token(self, host_id: str) -> str:
         """What opens a host's feed of reservations: in its address, as calendars want it; never stored."""
-        return _feed_token(self._keys[0], host_id)
+        return _signed(self._keys[0], b"feed", host_id, size=24)
 
     def is_feed_token(self, token: str, host_id: str) -> bool:
-        made = [_feed_token(key, host_id) for key in self._keys]
-        matches = [hmac.compare_digest(token.encode(), one.encode()) for one in made]
-        return any(matches)
+        return self._made(token, lambda key: _signed(key, b"feed", host_id, size=24))
 
     def consent_state(self, connection_id: str, until: int) -> str:
         """What comes back from a consent page: which connection, until when, and that we said so."""
@@ -93,9 +88,7 @@ class KeyRing:
         """None: not ours, or too old."""
         connection_id, _, rest = state.partition(".")
         until, _, tag = rest.partition(".")
-        made = [_signed(key, b"consent", f"{connection_id}.{until}") for key in self._keys]
-        matches = [hmac.compare_digest(tag.encode(), one.encode()) for one in made]
-        if not any(matches):
+        if not self._made(tag, lambda key: _signed(key, b"consent", f"{connection_id}.{until}")):
             return None
         return connection_id if now < int(until) else None
 
@@ -106,6 +99,11 @@ class KeyRing:
     def digest(self, text: str) -> bytes:
         """A keyed digest for counting without knowing; of the oldest key, so that a rotation loses no count."""
         return hmac.digest(_derived(self._keys[-1], b"digest"), text.encode(), "sha256")[:16]
+
+    def _made(self, given: str, make: Callable[[bytes], str]) -> bool:
+        """Whether any key of the ring makes exactly this; each is compared, in constant time."""
+        matches = [hmac.compare_digest(given.encode(), make(key).encode()) for key in self._keys]
+        return any(matches)
 
 
 def reservation_of(client_secret: str) -> str | None:
@@ -174,23 +172,17 @@ def _derived(key: bytes, purpose: bytes) -> bytes:
     return hmac.digest(key, b"holdfirst " + purpose, "sha256")
 
 
-def _feed_token(key: bytes, host_id: str) -> str:
-    tag = hmac.digest(_derived(key, b"feed"), host_id.encode(), "sha256")[:24]
-    return base64.urlsafe_b64encode(tag).decode()
-
-
-def _signed(key: bytes, purpose: bytes, text: str) -> str:
-    tag = hmac.digest(_derived(key, purpose), text.encode(), "sha256")
+def _signed(key: bytes, purpose: bytes, text: str, size: int = 32) -> str:
+    """HMAC-SHA256, its first `size` bytes, as base64url."""
+    tag = hmac.digest(_derived(key, purpose), text.encode(), "sha256")[:size]
     return base64.urlsafe_b64encode(tag).rstrip(b"=").decode()
 
 
 def _client_secret(key: bytes, reservation_id: str, version: int) -> str:
-    tag = hmac.digest(_derived(key, b"client secret"), f"{reservation_id}|{version}".encode(), "sha256")
-    body = reservation_id.removeprefix("res_")
-    return f"{CLIENT_SECRET_PREFIX}{body}.{base64.urlsafe_b64encode(tag).rstrip(b'=').decode()}"
+    tag = _signed(key, b"client secret", f"{reservation_id}|{version}")
+    return f"{CLIENT_SECRET_PREFIX}{reservation_id.removeprefix('res_')}.{tag}"
 
 
 def _page_key(key: bytes, event_type_id: str) -> str:
-    tag = hmac.digest(_derived(key, b"page key"), event_type_id.encode(), "sha256")[:16]
-    body = event_type_id.removeprefix("ety_")
-    return f"{PAGE_KEY_PREFIX}{body}.{base64.urlsafe_b64encode(tag).rstrip(b'=').decode()}"
+    tag = _signed(key, b"page key", event_type_id, size=16)
+    return f"{PAGE_KEY_PREFIX}{event_type_id.removeprefix('ety_')}.{tag}"
