@@ -2,7 +2,9 @@
 """What the browser tests book: offers of every kind, and what a customer does on the pages."""
 
 import itertools
+import math
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -17,6 +19,13 @@ QUESTIONS = [
     {"key": "topics", "label": "What about?", "kind": "choices", "options": ["Money", "Time", "Rest"]},
     {"key": "agree", "label": "I have read the rules", "kind": "yes_no"},
 ]
+
+
+def from_midnight(days: int) -> int:
+    """Minutes of notice, so that the first day on offer is a whole one (UTC): at 22:00 too it has all its times."""
+    now = datetime.now(UTC)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=days + 1)
+    return math.ceil((midnight - now).total_seconds() / 60)
 
 
 class Practice:

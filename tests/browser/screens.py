@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from playwright.async_api import Page
 
-from browser.practice import QUESTIONS, Practice
+from browser.practice import QUESTIONS, Practice, from_midnight
 
 RULES = {
     "description": "We go through your situation in peace, and you leave with a plan of the next steps.",
@@ -16,7 +16,7 @@ RULES = {
         {"until_minutes_before": 120, "refund_percent": 50},
     ],
     "reschedule": {"until_minutes_before": 120, "times_max": 3},
-    "notice_minutes": 2880,
+    "notice_minutes": from_midnight(2),
     "schedule": {
         "weekly": [
             {"days": ["mon", "tue", "wed", "thu", "fri"], "start": "08:00", "end": "11:00"},

@@ -8,9 +8,16 @@ import pytest
 from playwright.async_api import expect
 
 from browser.conftest import Browsers
-from browser.practice import QUESTIONS, Practice, choose, fill, held_by, reservation_of, to_payment
-
-DAY = 24 * 60
+from browser.practice import (
+    QUESTIONS,
+    Practice,
+    choose,
+    fill,
+    from_midnight,
+    held_by,
+    reservation_of,
+    to_payment,
+)
 
 
 async def test_the_whole_paid_way(practice: Practice, browsers: Browsers) -> None:
@@ -268,7 +275,7 @@ async def test_cancelling_says_what_comes_back_before_the_click(
     practice: Practice, browsers: Browsers, refund: int
 ) -> None:
     steps = [{"until_minutes_before": 0, "refund_percent": refund}]
-    slug = practice.offer(cancellation=steps, notice_minutes=DAY)
+    slug = practice.offer(cancellation=steps, notice_minutes=from_midnight(1))
     page = await browsers.page()
     await page.goto(practice.page(slug))
     await choose(page)
@@ -291,7 +298,7 @@ async def test_cancelling_says_what_comes_back_before_the_click(
 
 async def test_a_booking_is_moved(practice: Practice, browsers: Browsers) -> None:
     slug = practice.offer(
-        price=None, reschedule={"until_minutes_before": 0, "times_max": 3}, notice_minutes=DAY
+        price=None, reschedule={"until_minutes_before": 0, "times_max": 3}, notice_minutes=from_midnight(1)
     )
     page = await browsers.page()
     await page.goto(practice.page(slug))

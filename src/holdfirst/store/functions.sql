@@ -402,6 +402,8 @@ begin
                 v.id, v.event_type_id, v.hosts, v.all_hosts, v.start, v.starts_at, v.ends_at, v.seats, v.seats_max,
                 v.day_max, v.day_from, v.day_to, v_now
             );
+            -- Stamped after it looked: whose time somebody else gave up since the loop began has ended before this begins.
+            v.now := greatest(v.now, the_clock());
         end if;
         if v_hosts is null then
             outcome := v_refused_as;

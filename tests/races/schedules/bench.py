@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import asyncpg
 import msgspec
 
 from conftest import make_database
+from fake_calendars import FakeCalendars
 from fakes import FakeMail, FakePayments
 from holdfirst import ids
 from holdfirst.effects import confirm
@@ -27,7 +29,7 @@ from holdfirst.store.migrations import migrate
 from holdfirst.store.together import Together
 from races.schedules.builds import NAMES, PRODUCTION, laboratory
 from races.schedules.driver import TICK, Race
-from races.schedules.gates import GatedPayments, GatedPool, Participant
+from races.schedules.gates import GatedCalendars, GatedPayments, GatedPool, Participant
 from races.schedules.steps import Step, Touched
 from shop import Shop
 
@@ -81,6 +83,7 @@ class Bench:
         self._used = 0
         self._provider = FakePayments()
         self._mail = FakeMail()
+        self._calendars = FakeCalendars()
         self._kept: tuple[dict[str, Any], datetime, dict[tuple[str, str], int]] = (
             {},
             datetime.min.replace(tzinfo=UTC),
@@ -91,13 +94,22 @@ class Bench:
         """What became of rows when everything that was to follow had followed."""
         self.deadline: timedelta = timedelta(0)
 
+    def adopt(self, shop: Shop) -> None:
+        """Its companies are those that are asked from now on."""
+        self.shop = shop
+        self._provider, self._mail, self._calendars = shop.provider, shop.mail, shop.calendars
+
     async def keep(self, shop: Shop) -> None:
         """From now on this is where every schedule starts."""
         self.shop = shop
         self.rested.clear()
         await self.control.execute("select lab.keep()")
         self._kept = (
-            {"checkouts": shop.provider.checkouts, "calls": shop.provider.calls},
+            {
+                "checkouts": shop.provider.checkouts,
+                "shelves": shop.calendars.shelves,
+                "history": shop.calendars.history,
+            },
             await self.control.fetchval("select the_clock()"),
             dict(_made),
         )
@@ -115,6 +127,9 @@ class Bench:
         self._provider = FakePayments()
         self._provider.checkouts = copy.deepcopy(kept["checkouts"])
         self._mail = FakeMail()
+        self._calendars = FakeCalendars(
+            shelves=copy.deepcopy(kept["shelves"]), history=list(kept["history"]), tokens=count(1000)
+        )
         participants = [
             self._participant(letter, number, operation, subject)
             for number, (letter, operation) in enumerate(zip(LETTERS, operations, strict=False))
@@ -130,7 +145,9 @@ class Bench:
         one.pid, one.number = self._pids[number], number + 1
         database = Database("")
         database._pool = GatedPool(self._connections[number], one)  # type: ignore[assignment]
-        shop = self.shop_on(database, GatedPayments(lambda: self._provider, one))
+        shop = self.shop_on(
+            database, GatedPayments(lambda: self._provider, one), GatedCalendars(lambda: self._calendars, one)
+        )
         self._go(one, operation(shop, subject))
         return one
 
@@ -152,8 +169,8 @@ class Bench:
         one.task.add_done_callback(lambda _: self.changed.set())
         _who.reset(before)
 
-    def shop_on(self, database: Database, provider: Any = None) -> Shop:
-        """The kept practice, on another database connection and provider."""
+    def shop_on(self, database: Database, provider: Any = None, calendars: Any = None) -> Shop:
+        """The kept practice, on another database connection and other companies."""
         assert self.shop is not None
         world = msgspec.structs.replace(
             self.shop.world,
@@ -163,8 +180,16 @@ class Bench:
             slot_lists=SlotLists(database),
             providers={"fake": provider or self._provider},
             mail=self._mail,
+            calendars={"caldav": calendars or self._calendars},
         )
-        return replace(self.shop, database=database, world=world, provider=self._provider, mail=self._mail)
+        return replace(
+            self.shop,
+            database=database,
+            world=world,
+            provider=self._provider,
+            mail=self._mail,
+            calendars=self._calendars,
+        )
 
     async def tell(self) -> dict[str, Any]:
         """Every row, and the provider's books."""
@@ -180,6 +205,9 @@ class Bench:
             }
             for ref, one in self._provider.checkouts.items()
         }
+        told["calendar"] = sorted(
+            (one.uid, one.state or "") for shelf in self._calendars.shelves.values() for one in shelf.values()
+        )
         told["calls"] = sorted(Counter(operation for operation, _ in self._provider.calls).items())
         told["mails"] = [f"{mail['Message-ID']} {mail['Subject']}" for mail in self._mail.sent]
         return told
@@ -190,7 +218,7 @@ class Bench:
     async def sweep(self) -> None:
         """Rows come and go thousands of times; what is dead is taken out."""
         await self.control.execute(
-            "vacuum busy, reservation, claim, payment, refund, notification, job, idempotency_key, host, lab.clock"
+            "vacuum calendar, calendar_item, calendar_event, busy, reservation, claim, payment, refund, notification, job, idempotency_key, host, lab.clock"
         )
 
 

@@ -40,8 +40,8 @@ select name, (
     from pg_attribute where attrelid = name::regclass and attnum > 0 and not attisdropped
 )
 from unnest(array[
-    'busy', 'reservation', 'claim', 'payment', 'refund', 'notification', 'job', 'idempotency_key', 'worker',
-    'naive_booking'
+    'calendar_connection', 'calendar', 'calendar_item', 'busy', 'reservation', 'claim', 'payment', 'refund',
+    'notification', 'job', 'idempotency_key', 'worker', 'calendar_event', 'naive_booking'
 ]) name;
 
 create procedure lab.build() language plpgsql as $$

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fakes import FakePayments
 from races.schedules.steps import Step, Touched, beginning, touched_by, words_of
 
 
@@ -123,29 +122,44 @@ class GatedPool:
         return 1
 
 
-class GatedPayments:
-    """A provider whose every call is a step: others may run between our asking and its answering."""
+class Gated:
+    """A company whose every call is a step: others may run between our asking and its answering."""
 
-    name = "fake"
-    ASKS = ("fetch",)
-    CALLS = ("open_checkout", "close", "capture", "void", "refund")
+    books: str
+    asks: tuple[str, ...]
+    calls: tuple[str, ...]
 
-    def __init__(self, provider: Callable[[], FakePayments], participant: Participant) -> None:
-        self._provider = provider
+    def __init__(self, company: Callable[[], Any], participant: Participant) -> None:
+        self._company = company
         self._participant = participant
 
     def __getattr__(self, operation: str) -> Any:
-        if operation not in (*self.ASKS, *self.CALLS):
-            return getattr(self._provider(), operation)
+        if operation not in (*self.asks, *self.calls):
+            return getattr(self._company(), operation)
 
         async def call(*arguments: Any) -> Any:
-            await self._participant.stop(provider_step(operation, writes=operation in self.CALLS))
-            return await getattr(self._provider(), operation)(*arguments)
+            await self._participant.stop(company_step(self.books, operation, writes=operation in self.calls))
+            return await getattr(self._company(), operation)(*arguments)
 
         return call
 
 
-def provider_step(operation: str, *, writes: bool) -> Step:
-    books = frozenset({("provider", None)})
-    touched = Touched(locks=books, made_known=books) if writes else Touched(reads=books)
-    return Step(f"provider: {operation}", touched, opens=True)
+class GatedPayments(Gated):
+    name = "fake"
+    books = "provider"
+    asks = ("fetch",)
+    calls = ("open_checkout", "close", "capture", "void", "refund")
+
+
+class GatedCalendars(Gated):
+    name = "caldav"
+    books = "calendar books"
+    asks = ("busy", "exists", "changes", "own")
+    calls = ("write", "delete")
+
+
+def company_step(books: str, operation: str, *, writes: bool) -> Step:
+    """`books`: whose; what a company knows is one thing."""
+    kept = frozenset({(books, None)})
+    touched = Touched(locks=kept, made_known=kept) if writes else Touched(reads=kept)
+    return Step(f"{books}: {operation}", touched, opens=True)

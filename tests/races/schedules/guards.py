@@ -80,6 +80,12 @@ GUARDS = [
         ),
     ),
     guard(
+        "a hold is stamped after the look that found its time",
+        "closing",
+        "reserve + release by force",
+        in_sql("            v.now := greatest(v.now, the_clock());\n"),
+    ),
+    guard(
         "what is over is expired, not only overlooked, when time is taken",
         "lapsed",
         "reserve + reserve overlapping",
@@ -515,6 +521,42 @@ GUARDS = [
             "    if payment is not None:\n        await jobs.enqueue",
             "    if False:\n        await jobs.enqueue",
         ),
+    ),
+    guard(
+        "a verdict is about the row as it is when it is locked",
+        "in a calendar",
+        "calendar verdict + release",
+        Break(
+            "flows/calendar_holds.py",
+            "    status = status_at(reservation, now)\n    judged = verified(reservation, verdict, asked.now)",
+            "    status = asked.status\n    judged = verified(asked.reservation, verdict, asked.now)",
+        ),
+    ),
+    guard(
+        "an older answer of the calendars does not replace a newer one",
+        "confirmed in a calendar",
+        "calendar verdict + calendar verdict + a stranger writes",
+        Break(
+            "flows/calendar_holds.py",
+            "if reservation.verified_at is not None and reservation.verified_at > asked.now:",
+            "if False:",
+        ),
+    ),
+    guard(
+        "what was asked about another time is no verdict",
+        "in a calendar",
+        "calendar verdict + reschedule",
+        Break(
+            "flows/calendar_holds.py",
+            "if (reservation.start, reservation.hosts) != (asked.reservation.start, asked.reservation.hosts):",
+            "if False:",
+        ),
+    ),
+    guard(
+        "no money is taken before the calendars were asked",
+        "paid beside a stranger",
+        "advance + reserve",
+        Break("flows/with_calendars.py", "if opinion is Gate.OPEN:", "if True:"),
     ),
     # effects/
     guard(

@@ -30,6 +30,7 @@ RESERVATION = [
     "ended_by",
     "ended_code",
     "sequence",
+    "calendar_verdict",
 ]
 PAYMENT = [
     "id",
@@ -43,6 +44,7 @@ PAYMENT = [
     "needs_human_code",
 ]
 CLAIM = ["reservation_id", "host_id", "start", "places", "firm"]
+CALENDAR_EVENT = ["reservation_id", "generation", "state"]
 REFUND = ["payment_id", "amount_minor", "status", "sent"]
 
 
@@ -94,6 +96,8 @@ def essence(told: Told, answers: dict[str, str]) -> str:
             f"ends seen on {told['ends_seen']} hosts",
             f"repeats {sorted((row['id'], row['replays']) for row in rows(told, 'reservation'))}",
             f"provider {told['provider']}",
+            f"calendar {told['calendar']}",
+            *of("calendar_event", CALENDAR_EVENT),
             f"called {told['calls']}",
         ]
     )
@@ -258,9 +262,21 @@ def _past(row: Told, told: Told) -> bool:
     return _instant(row["held_until"]) <= _instant(told["now"]) and row["at_deadline"] == "expire"
 
 
+def _events_as_rows_say(told: Told) -> Iterator[str]:
+    """P7: what is confirmed is in the calendar, once; what is over is not."""
+    written = {row["uid"]: row["reservation_id"] for row in rows(told, "calendar_event")}
+    stands = Counter(written.get(uid, f"nothing ({uid})") for uid, _ in told["calendar"] if uid != "stranger")
+    for row in rows(told, "reservation"):
+        wanted = 1 if row["in_calendars"] and row["status"] == "confirmed" else 0
+        if (times := stands.pop(row["id"], 0)) != wanted:
+            yield f"{row['id']} is {row['status']} and stands {times} times in the calendar"
+    yield from (f"an event in the calendar that is of {whose}" for whose in stands)
+
+
 def faults_at_rest(told: Told) -> list[str]:
     """When all that was to follow has followed, and two days have passed."""
     found = list(_two_at_once(told)) + list(_unpaid(told)) + list(_unbalanced(told))
+    found += _events_as_rows_say(told)
     reservations = {row["id"]: row for row in rows(told, "reservation")}
     for row in rows(told, "payment"):
         books = told["provider"].get(row["provider_ref"])

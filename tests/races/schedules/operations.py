@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from holdfirst.effects import advance, refund
+from holdfirst.effects import advance, hold_calendars, refund
 from holdfirst.effects.checkout import open_checkout
 from holdfirst.effects.confirm import confirm_with_provider
 from holdfirst.effects.release import release_with_provider
@@ -25,8 +25,8 @@ from holdfirst.store import jobs, payees
 from holdfirst.store.database import Tx
 from holdfirst.worker import KINDS, LEASE
 from races.schedules.bench import Operation
-from races.schedules.gates import provider_step
-from races.schedules.states import State, Subject, wish
+from races.schedules.gates import company_step
+from races.schedules.states import State, Subject, stranger, wish
 from races.schedules.steps import Step, Touched
 from shop import Shop
 
@@ -182,7 +182,7 @@ async def _checkout(shop: Shop, subject: Subject) -> Any:
 async def _customer_pays(shop: Shop, subject: Subject) -> Any:
     """At the provider's page: one step, and it may come too late there."""
     participant = shop.world.providers["fake"]._participant  # type: ignore[attr-defined]
-    await participant.stop(provider_step("the customer pays", writes=True))
+    await participant.stop(company_step("provider", "the customer pays", writes=True))
     if shop.provider.checkouts[subject.ref or ""].phase is Phase.OPEN:
         shop.provider.bring_money(subject.ref or "")
         return "paid"
@@ -226,6 +226,24 @@ async def _give_back(shop: Shop, subject: Subject) -> Any:
 @operation("advance the other", "payment")
 async def _advance_the_other(shop: Shop, subject: Subject) -> Any:
     return await advance.advance(shop.world, str(subject.other_payment or subject.payment))
+
+
+@operation("calendar verdict", "calendars", core=True)
+async def _calendar_verdict(shop: Shop, subject: Subject) -> Any:
+    return await hold_calendars.ask_calendars(shop.world, str(subject.reservation))
+
+
+@operation("attend to calendars", "calendars")
+async def _attend_to_calendars(shop: Shop, subject: Subject) -> Any:
+    return "again" if await hold_calendars.attend(shop.world, str(subject.reservation)) else "done"
+
+
+@operation("a stranger writes", "calendars", core=True)
+async def _a_stranger_writes(shop: Shop, subject: Subject) -> Any:
+    """Into the host's calendar, over the time that is held."""
+    participant = shop.world.calendars["caldav"]._participant  # type: ignore[attr-defined]
+    await participant.stop(company_step("calendar books", "a stranger writes", writes=True))
+    stranger(shop, subject.slot)
 
 
 @operation("reserve under a key")

@@ -30,9 +30,18 @@ class Scenario:
 
 
 def scenarios(state: State, many: int = 2, *, core: bool = False) -> list[Scenario]:
-    """Every set of `many` operations that make sense in this state; with the clock, where it decides something."""
-    names = [one.name for one in OPERATIONS.values() if fits(one, state) and (one.core or not core)]
-    return [Scenario(state.name, chosen) for chosen in combinations_with_replacement(names, many)]
+    """Every set of `many` operations that make sense in this state; with the clock, where it decides something.
+
+    `core`: of a state with calendars, what these have a part in; the rest is as in the state without.
+    """
+    fitting = [one for one in OPERATIONS.values() if fits(one, state) and (one.core or not core)]
+    names = [one.name for one in fitting]
+    asked = {one.name for one in fitting if "calendars" in one.needs}
+    return [
+        Scenario(state.name, chosen)
+        for chosen in combinations_with_replacement(names, many)
+        if not (core and asked) or asked & set(chosen)
+    ]
 
 
 @dataclass

@@ -9,8 +9,10 @@ from typing import Any
 import msgspec
 
 from holdfirst.effects import advance
+from holdfirst.effects.confirm import confirm_with_provider
 from holdfirst.effects.release import release_with_provider
 from holdfirst.flows.cancel import CancelRequest, cancel
+from holdfirst.flows.confirm import Asks, ConfirmRequest
 from holdfirst.flows.expire import expire
 from holdfirst.payment.money import Money
 from holdfirst.payment.payment import Mode, Payment
@@ -83,7 +85,7 @@ async def prepare(bench: Bench, state: State) -> Subject:
     """An empty database, the practice, and the state; kept as the place where schedules start."""
     await bench.control.execute(
         "truncate account, api_key, payment_account, host, event_type, busy, reservation, claim, payment, refund,"
-        " notification, job, idempotency_key, worker restart identity cascade"
+        " notification, job, idempotency_key, worker, calendar_connection restart identity cascade"
     )
     await bench.control.execute("select lab.move_clock(began_at) from lab.clock")
     laboratory._made.clear()
@@ -94,7 +96,7 @@ async def prepare(bench: Bench, state: State) -> Subject:
         limits=Limits(hold_seconds_min=1),
         rules=RULES | state.rules,
     )
-    bench._provider, bench._mail, bench.shop = shop.provider, shop.mail, shop
+    bench.adopt(shop)
     subject = await state.build(shop, bench)
     if state.ticks:
         await bench.move_clock(subject.just_before)
@@ -176,6 +178,63 @@ async def _busy(shop: Shop, bench: Bench) -> Subject:
             tx, shop.account_id, shop.hosts[0], "elsewhere", shop.slot(), shop.slot() + timedelta(hours=1)
         )
     return Subject(shop.slot())
+
+
+IN_A_CALENDAR = {"calendar_check": "fast"}
+
+
+async def _connected(shop: Shop) -> None:
+    """One calendar, so that one call is on its way at a time; read once."""
+    shop.calendars.shelves.pop("two")
+    await shop.connect()
+    await shop.work()
+
+
+def stranger(shop: Shop, start: datetime) -> None:
+    shop.calendars.put("one", "stranger", start, start + timedelta(minutes=30))
+
+
+@state("in a calendar", "reservation live calendars", ticks=(PAST,), rules=FREE_OF_CHARGE | IN_A_CALENDAR)
+async def _in_a_calendar(shop: Shop, bench: Bench) -> Subject:
+    await _connected(shop)
+    return _subject(shop, await _held(shop))
+
+
+@state(
+    "paid beside a stranger",
+    "reservation live priced payment money calendars",
+    ticks=(PAST,),
+    rules=IN_A_CALENDAR,
+)
+async def _paid_beside_a_stranger(shop: Shop, bench: Bench) -> Subject:
+    """Nobody has asked the calendar yet."""
+    await _connected(shop)
+    held, payment = await _paid(shop)
+    stranger(shop, shop.slot())
+    return _subject(shop, held, payment)
+
+
+@state(
+    "confirmed in a calendar",
+    "reservation firm calendars",
+    ticks=(timedelta(seconds=5),),
+    rules=FREE_OF_CHARGE | IN_A_CALENDAR,
+)
+async def _confirmed_in_a_calendar(shop: Shop, bench: Bench) -> Subject:
+    await _connected(shop)
+    held = await _held(shop)
+    request = ConfirmRequest(reservation_id=held.id, asks=Asks.SECRET_KEY)
+    confirmed = await confirm_with_provider(shop.world, request, back_end_confirms=False)
+    assert isinstance(confirmed, Reservation), confirmed
+    return _subject(shop, confirmed, just_before=timedelta(0))
+
+
+@state("pinned in a calendar", "reservation priced payment money capture calendars", rules=IN_A_CALENDAR)
+async def _pinned_in_a_calendar(shop: Shop, bench: Bench) -> Subject:
+    await _connected(shop)
+    held, payment = await _paid(shop)
+    await advance.advance(shop.world, payment.id)
+    return _subject(shop, held, payment)
 
 
 @state("one a day", "rare", rules=FREE_OF_CHARGE | {"per_day_max": 1})

@@ -28,6 +28,10 @@ TABLES = frozenset(
         "busy",
         "worker",
         "naive_booking",
+        "calendar_connection",
+        "calendar",
+        "calendar_item",
+        "calendar_event",
     ]
 )
 NAMED = re.compile(r"\b(from|join|update|into|using)\s+(\w+)")
