@@ -143,10 +143,12 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(database_url: str, data_dir: Any, **settings: Any) -> AsyncIterator[House]:
-    """`settings`: over the defaults; the test seam is open."""
+async def open_house(
+    database_url: str, data_dir: Any, url: str = URL, **settings: Any
+) -> AsyncIterator[House]:
+    """`settings`: over the defaults; the test seam is open. `url`: how the world reaches it."""
     chosen = Settings(data_dir=data_dir, sandbox=True, **settings)
-    async with wiring.open_parts(chosen, database_url, URL) as composed:
+    async with wiring.open_parts(chosen, database_url, url) as composed:
         books = Books(database_url, slow_seconds=0.2)
         transport = _Later()
         async with httpx.AsyncClient(transport=transport, base_url=URL, timeout=30) as http:

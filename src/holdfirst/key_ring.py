@@ -80,6 +80,13 @@ class KeyRing:
     def is_feed_token(self, token: str, host_id: str) -> bool:
         return self._made(token, lambda key: _signed(key, b"feed", host_id, size=24))
 
+    def watch_secret(self, watch_id: str) -> str:
+        """What a company says when it calls about a calendar that it watches for us; never stored."""
+        return _signed(self._keys[0], b"watch", watch_id)
+
+    def is_watch_secret(self, secret: str, watch_id: str) -> bool:
+        return self._made(secret, lambda key: _signed(key, b"watch", watch_id))
+
     def consent_state(self, connection_id: str, until: int) -> str:
         """What comes back from a consent page: which connection, until when, and that we said so."""
         return f"{connection_id}.{until}.{_signed(self._keys[0], b'consent', f'{connection_id}.{until}')}"

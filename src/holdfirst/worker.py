@@ -25,6 +25,7 @@ from holdfirst.effects import (
     send_mail,
     sync_calendar,
     tell_host,
+    watch_calendars,
 )
 from holdfirst.effects.world import World
 from holdfirst.errors import HoldfirstError, ProviderUnavailable
@@ -86,6 +87,7 @@ KINDS: Mapping[str, Kind] = {
     "calendars": Kind(hold_calendars.attend, wait_first=0.5, wait_max=300),
     "ask_calendars": Kind(hold_calendars.ask_again, wait_first=0.5, wait_max=60),
     "sync_calendar": Kind(sync_calendar.poll, wait_first=5, wait_max=300),
+    "watch_calendar": Kind(watch_calendars.watch, wait_first=5, wait_max=3600),
     "follow_event": Kind(follow_host.follow_event),
     "cancel_deleted": Kind(follow_host.cancel_deleted),
     "tell_host": Kind(tell_host.tell_host, wait_first=5, wait_max=3600, attempts_max=40),

@@ -2,6 +2,7 @@
 """A Google Calendar in memory over HTTP. Google's own description is its referee for form; how it behaves is by what
 Google's documents and its users say: a deleted id stays taken (409), a second deletion is 410, an old sync token is 410,
 what may not stand beside a sync token is 400, `nextSyncToken` is on the last page alone, 412 where an etag is old.
+Channels are never lengthened, each id is used once, and what they say stands in headers: `sync` first, then `exists`.
 """
 
 import base64
@@ -9,10 +10,12 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -34,7 +37,12 @@ class Refused(Exception):
 
 @dataclass
 class FakeGoogle:
-    """`calendars`: id → event id → event. Knobs: `faults` (a status each for the next calls), `page_max`, `oldest`."""
+    """`calendars`: id → event id → event. Knobs: `faults` (a status each for the next calls), `page_max`, `oldest`;
+    `lost_pushes`, `doubled_pushes` (so many of the next), `lasts_max` (the longest channel, in seconds), `uncallable`
+    (addresses that Google does not call).
+
+    `pushes`: what is on its way to whoever watches, as (address, headers); `deliver` sends it.
+    """
 
     calendars: dict[str, dict[str, dict[str, Any]]] = field(
         default_factory=lambda: {"host@example.org": {}, "shared@group.calendar.google.com": {}}
@@ -51,6 +59,14 @@ class FakeGoogle:
     asked: list[str] = field(default_factory=list)
     url: str = ""
     challenge: str = ""
+    channels: dict[str, dict[str, Any]] = field(default_factory=dict)
+    used_channels: set[str] = field(default_factory=set)
+    pushes: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    lost_pushes: int = 0
+    doubled_pushes: int = 0
+    lasts_max: int = 30 * 86_400
+    uncallable: str = "uncallable"
+    lock: Any = field(default_factory=threading.RLock)
 
     def put(self, calendar: str, event_id: str, **members: Any) -> dict[str, Any]:
         """As somebody else's program writes it."""
@@ -59,7 +75,29 @@ class FakeGoogle:
         event = before | {"kind": "calendar#event", "id": event_id, "status": "confirmed"} | members
         event |= {"etag": f'"{self.clock}"', "iCalUID": f"{event_id}@google.com", "sequence": self.clock}
         self.calendars[calendar][event_id] = event
+        for channel in self.channels.values():
+            if channel["calendar"] == calendar and channel["expiration"] > time.time() * 1000:
+                self._push(channel, "exists")
         return event
+
+    def _push(self, channel: dict[str, Any], state: str) -> None:
+        channel["number"] += 1
+        told = {
+            "X-Goog-Channel-ID": channel["id"],
+            "X-Goog-Message-Number": str(channel["number"]),
+            "X-Goog-Resource-ID": channel["resource"],
+            "X-Goog-Resource-State": state,
+            "X-Goog-Resource-URI": f"{self.url}/calendar/v3/calendars/{channel['calendar']}/events?alt=json",
+            "X-Goog-Channel-Expiration": formatdate(channel["expiration"] / 1000, usegmt=True),
+        }
+        if channel["token"] is not None:
+            told["X-Goog-Channel-Token"] = channel["token"]
+        with self.lock:
+            if self.lost_pushes:
+                self.lost_pushes -= 1
+                return
+            self.pushes += [(channel["address"], told)] * (2 if self.doubled_pushes else 1)
+            self.doubled_pushes = max(0, self.doubled_pushes - 1)
 
     def take(self, calendar: str, event_id: str) -> None:
         self.put(calendar, event_id, status="cancelled")
@@ -132,8 +170,52 @@ class FakeGoogle:
                 self._match(event, headers)
                 self.take(names["calendarId"], event["id"])
                 return 204, None
+            case "calendar.events.watch":
+                self._calendar(names)
+                return 200, self._watch(names["calendarId"], body)
+            case "calendar.channels.stop":
+                channel = self.channels.get(body["id"])
+                if channel is None or channel["resource"] != body.get("resourceId"):
+                    raise Refused(404, "channelUnknown")
+                del self.channels[body["id"]]
+                return 204, None
             case _:
                 raise Refused(501, "not here")
+
+    def _watch(self, calendar: str, body: dict[str, Any]) -> dict[str, Any]:
+        if body.get("type") not in ("web_hook", "webhook"):
+            raise Refused(400, "unknownChannelType")
+        if not re.fullmatch(r"[A-Za-z0-9\-_+/=]{1,64}", body["id"]):
+            raise Refused(400, "channelIdInvalid")
+        if body["id"] in self.used_channels:
+            raise Refused(400, "channelIdNotUnique")
+        if not body["address"].startswith("https://"):
+            raise Refused(400, "push.webhookUrlNotHttps")
+        if self.uncallable in body["address"]:
+            raise Refused(401, "push.webhookUrlUnauthorized")
+        if len(body.get("token", "")) > 256:
+            raise Refused(400, "invalid")
+        now = int(time.time() * 1000)
+        wanted = int(body.get("expiration", now + 604_800_000))
+        channel = {
+            "id": body["id"],
+            "calendar": calendar,
+            "address": body["address"],
+            "token": body.get("token"),
+            "resource": f"r{hashlib.sha256(calendar.encode()).hexdigest()[:12]}",
+            "expiration": min(wanted, now + self.lasts_max * 1000),
+            "number": 0,
+        }
+        self.channels[body["id"]] = channel
+        self.used_channels.add(body["id"])
+        self._push(channel, "sync")
+        return {
+            "kind": "api#channel",
+            "id": channel["id"],
+            "resourceId": channel["resource"],
+            "resourceUri": f"{self.url}/calendar/v3/calendars/{calendar}/events?alt=json",
+            "expiration": str(channel["expiration"]),
+        } | ({"token": channel["token"]} if channel["token"] else {})
 
     def _entry(self, calendar: str) -> dict[str, Any]:
         role = self.roles.get(calendar, "owner")

@@ -220,6 +220,15 @@ def test_googles_own_client_gets_along_with_the_fake(fake: FakeGoogle):
         events.list(calendarId=HOST, syncToken=listed["nextSyncToken"]).execute()["items"][0]["status"]
         == "cancelled"
     )
+    body = {"id": "abc", "type": "web_hook", "address": "https://example.org/", "token": "t"}
+    channel = events.watch(calendarId=HOST, body=body).execute()
+    events.insert(calendarId=HOST, body={"id": "abcde12346", **when()}).execute()
+    assert [told["X-Goog-Resource-State"] for _, told in fake.pushes] == ["sync", "exists"]
+    service.channels().stop(body={"id": "abc", "resourceId": channel["resourceId"]}).execute()
+    for wrong in (body, body | {"id": "abd", "address": "http://example.org/"}):
+        with pytest.raises(HttpError) as refused:
+            events.watch(calendarId=HOST, body=wrong).execute()
+        assert refused.value.resp.status == 400
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ async def test_odd_requests(site, seed: int) -> None:
         "payment": opened.json()["payment"]["id"],
         "payment_account": site.shop.payee_id,
         "provider": "fake",
+        "watch": "wat_1",
         "key": "k",
         "owner": "other",
         "name": "embed.js",

@@ -68,6 +68,7 @@ RIGHTS = {
     "POST /v1/payments/{payment:str}/resolve": "s",
     "GET /v1/notifications/{provider:str}/{payment_account:str}": "-",
     "POST /v1/notifications/{provider:str}/{payment_account:str}": "-",
+    "POST /v1/calendar-notifications/{provider:str}/{watch:str}": "-",
     "GET /r/{reservation:str}": "-",
     "GET /r/{reservation:str}/state": "-",
     "GET /b/{owner:str}/{event_type:str}": "-",

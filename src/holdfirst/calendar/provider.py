@@ -4,6 +4,7 @@
 Whoever does not let us in any more raises `CalendarDenied`; that does not mend by asking again.
 """
 
+import enum
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
@@ -11,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from holdfirst.calendar.calendar_event import CalendarEvent, Change, Occurrence
+from holdfirst.payment.provider import Notification
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +125,82 @@ class ConsentProvider(Protocol):
     async def secrets_for(self, code: str, redirect_uri: str, verifier: str) -> Mapping[str, str]:
         """What the host's consent is worth. Raises `CalendarDenied` where it is worth nothing."""
         ...
+
+
+class WantedWatch(msgspec.Struct, frozen=True, kw_only=True):
+    """`id`: ours. `address`: where we are to be called, https. `secret`: what each call is to say, at most 64 characters.
+
+    `until`: for how long, where the company grants so much.
+    """
+
+    id: str
+    address: str
+    secret: str
+    until: datetime
+
+
+class Watch(msgspec.Struct, frozen=True, kw_only=True):
+    """A company's promise to call us when a calendar changes. `ref`, `resource`: its names for it, and for what it is about.
+
+    `reached`: it has called the address already, and was answered.
+    """
+
+    ref: str
+    resource: str = ""
+    until: datetime
+    reached: bool = False
+
+
+class PushKind(enum.StrEnum):
+    """What a call says. Whatever it says, what changed is only known by reading."""
+
+    BEGINS = "begins"
+    """The first call of a watch."""
+    CHANGED = "changed"
+    """Something is not as it was, or calls were lost."""
+    RENEW = "renew"
+    """It ends early unless it is renewed now."""
+    ENDED = "ended"
+    """There will be no more calls."""
+
+
+class Push(msgspec.Struct, frozen=True, kw_only=True):
+    """What one call says, and the secret that it came with; `ref`, `resource` where the call names them."""
+
+    kind: PushKind
+    secret: str
+    ref: str = ""
+    resource: str = ""
+
+
+class Handshake(msgspec.Struct, frozen=True):
+    """The company asks whether the address is ours: `echo` is answered, as plain text."""
+
+    echo: str
+
+
+class PushProvider(Protocol):
+    """A company that calls us when a calendar changes. Its calls may be lost, late or doubled: each is a reason to read."""
+
+    async def watch(self, place: Place, wanted: WantedWatch) -> Watch:
+        """Raises `CannotWatch` where this calendar, or this address, is not to be had."""
+        ...
+
+    async def renew(self, place: Place, watch: Watch, until: datetime) -> Watch | None:
+        """The same one, for longer. None: there is no such thing here, or it is gone; another one takes its place."""
+        ...
+
+    async def unwatch(self, place: Place, watch: Watch) -> None:
+        """Not there, whether or not it was."""
+        ...
+
+    def read_push(self, notification: Notification) -> Handshake | Sequence[Push]:
+        """What a call to a watch's address says; nothing, where it is not one of this company's. No I/O."""
+        ...
+
+
+class CannotWatch(Exception):
+    """The company does not call that address, or not about that calendar; in words."""
 
 
 class EventGone(Exception):

@@ -12,17 +12,20 @@ from holdfirst import ids
 from holdfirst.calendar.calendar_event import CalendarEvent, EventState, event_uid, marker
 from holdfirst.clock import monotonic
 from holdfirst.effects.calendar_desk import CalendarDesk, calling
+from holdfirst.effects.watch_calendars import addresses
 from holdfirst.effects.world import World
 from holdfirst.errors import CalendarDenied, ProviderUnavailable
 from holdfirst.flows import calendar_repair
 from holdfirst.flows.calendar_repair import Standing
-from holdfirst.store import calendars
+from holdfirst.store import calendar_watches, calendars
+from holdfirst.store.calendar_watches import WatchState
 from holdfirst.store.calendars import Calendar, Connection, ConnectionStatus
 from holdfirst.store.database import Tx
 
 SECONDS_MAX = 30.0
 CANARY_AHEAD = timedelta(days=390)
 READ_BACK_SECONDS_MAX = 10.0
+RENEWAL_TAKES = timedelta(hours=1)
 
 
 class Examined(msgspec.Struct, frozen=True):
@@ -42,6 +45,9 @@ async def examine(world: World, *, repair: bool) -> Examined:
             notes.append(f"{connection.id}: {connection.problem}")
         for calendar in await world.database.run(calendars.calendars_of, connection.id):
             if calendar.in_use:
+                found = await _watched(world, calendar, connection)
+                wrong += [f"{calendar.id}: {one}" for one in found.wrong]
+                notes += [f"{calendar.id}: {one}" for one in found.notes]
                 found = await _examined(world, calendar, connection, repair=repair)
                 wrong += [f"{calendar.id}: {one}" for one in found.wrong]
                 notes += [f"{calendar.id}: {one}" for one in (*found.notes, *calendar.notes)]
@@ -63,6 +69,30 @@ async def _examined(world: World, calendar: Calendar, connection: Connection, *,
         await world.database.run(calendar_repair.put_right, calendar, standing)
         notes.append("repair: orphans deleted, the rest is brought in line by the worker")
     return Examined(_words(standing), notes)
+
+
+async def _watched(world: World, calendar: Calendar, connection: Connection) -> Examined:
+    """Who tells us of changes, and until when."""
+    if connection.provider not in world.pushes:
+        return Examined([], [])
+    known = await world.database.run(calendar_watches.of_calendar, calendar.id)
+    now = await world.database.single(_now)
+    for one in known:
+        if one.state is WatchState.OPEN:
+            until = f"{one.expires_at:%Y-%m-%d %H:%M} UTC"
+            if one.expires_at <= now:
+                return Examined([f"the watch ran out at {until}: is a worker running?"], [])
+            if one.renew_at + RENEWAL_TAKES <= now:
+                return Examined(
+                    [f"the watch runs out at {until} and is not renewed: is a worker running?"], []
+                )
+            return Examined([], [f"we are told of changes until {until}"])
+    refusal = next((one.problem for one in known if one.problem is not None), None)
+    if refusal is not None:
+        return Examined([], [f"nobody tells us of changes, it is polled: {refusal}"])
+    if connection.provider not in addresses(world):
+        return Examined([], ["nobody tells us of changes, it is polled: HOLDFIRST_PUBLIC_URL is not https"])
+    return Examined([], ["nobody tells us of changes yet, it is polled"])
 
 
 def _words(standing: Standing) -> list[str]:

@@ -8,9 +8,10 @@ from holdfirst.calendar.calendar_event import Change, marker
 from holdfirst.calendar.provider import Changes
 from holdfirst.effects.calendar_desk import calling
 from holdfirst.effects.hold_calendars import CALL_SECONDS_MAX, DENIED_AGAIN
+from holdfirst.effects.watch_calendars import addresses
 from holdfirst.effects.world import World
 from holdfirst.errors import CalendarDenied, ProviderUnavailable
-from holdfirst.flows import calendar_health, calendar_sync
+from holdfirst.flows import calendar_health, calendar_sync, calendar_watches
 from holdfirst.flows.calendar_sync import ToSync
 from holdfirst.store.calendars import Calendar, Connection
 
@@ -18,6 +19,8 @@ READ_SECONDS_MAX = 50.0
 """All of a large calendar, once a day; a job's lease is longer."""
 ASKED_FOR_MAX = 20
 """Events of ours that a reading says are gone, and that are asked for one by one."""
+RARELY = 4
+"""Where a company's calls come through, it is asked so many times less often. A change that it did not tell ends that."""
 STRAYS_MAX = 5
 """Events with our marker that nobody knows of: more than so many at once are for a human to look at."""
 
@@ -34,7 +37,9 @@ async def poll(world: World, calendar_id: str) -> datetime | None:
     except ProviderUnavailable as error:
         await world.database.run(calendar_health.unreachable, asked.connection.id, str(error))
         raise
-    return asked.now + world.limits.calendar_poll
+    if not asked.told.watched and asked.connection.provider in addresses(world):
+        await world.database.run(calendar_watches.wish, asked.calendar)
+    return asked.now + world.limits.calendar_poll * (RARELY if asked.told.listening else 1)
 
 
 async def sync_all(world: World, connection: Connection, found: Sequence[Calendar]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import structlog
 
-from holdfirst.calendar.provider import CalendarProvider, ConsentProvider
+from holdfirst.calendar.provider import CalendarProvider, ConsentProvider, PushProvider
 from holdfirst.effects.offers import Offers
 from holdfirst.effects.slot_lists import SlotLists
 from holdfirst.key_ring import KeyRing
@@ -49,6 +49,7 @@ class World(msgspec.Struct, frozen=True):
     mail_from: str
     calendars: Mapping[str, CalendarProvider] = {}
     consents: Mapping[str, ConsentProvider] = {}
+    pushes: Mapping[str, PushProvider] = {}
 
 
 class Desk(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from holdfirst import ids
 from holdfirst.availability.windows import is_zone
 from holdfirst.calendar.provider import Found
-from holdfirst.flows import calendar_health
+from holdfirst.flows import calendar_health, calendar_watches
 from holdfirst.flows.hosts import no_such_host
 from holdfirst.refusal import Code, Refusal, invalid
 from holdfirst.reservation.calendar_gate import first_verdict
@@ -125,6 +125,7 @@ async def _take_up(tx: Tx, connection: Connection, found: Found, *, first: bool)
     known = {one.ref: one for one in await calendars.calendars_of(tx, connection.id)}
     for ref in known.keys() - {one.ref for one in found.calendars}:
         await calendars.forget_calendar(tx, known[ref].id)
+        await calendar_watches.wish(tx, known[ref])
     receiving = any(one.destination for one in known.values()) or not first
     for position, one in enumerate(found.calendars):
         if one.ref in known:
@@ -158,6 +159,8 @@ async def _attend(tx: Tx, connection: Connection, now: datetime) -> None:
     for calendar in await calendars.calendars_of(tx, connection.id):
         if calendar.in_use:
             await jobs.enqueue(tx, connection.account_id, "sync_calendar", calendar.id, due=now)
+        else:
+            await calendar_watches.wish(tx, calendar)
     await adopt(tx, connection.host_id, now)
     reservations.announce_host(tx, connection.host_id)
 
@@ -228,6 +231,8 @@ async def disconnect(tx: Tx, account_id: str, connection_id: str) -> Refusal | N
     connection = await calendars.lock_connection(tx, connection_id)
     if connection is None:
         return no_such_connection()
+    for calendar in await calendars.calendars_of(tx, connection_id):
+        await calendar_watches.wish(tx, calendar)
     await calendars.delete_connection(tx, connection_id)
     await calendars.mark_host(tx, connection.host_id)
     now = await tx.now()

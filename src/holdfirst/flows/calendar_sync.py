@@ -11,8 +11,9 @@ from holdfirst.calendar.calendar_event import Change, marker
 from holdfirst.calendar.provider import Changes
 from holdfirst.flows.host_changes import event_deleted, event_moved
 from holdfirst.reservation.reservation import Status, status_at
-from holdfirst.store import calendar_events, calendar_items, calendars, jobs, reservations
+from holdfirst.store import calendar_events, calendar_items, calendar_watches, calendars, jobs, reservations
 from holdfirst.store.calendar_events import Written, WrittenEvent
+from holdfirst.store.calendar_watches import Told
 from holdfirst.store.calendars import Calendar, Connection, ConnectionStatus
 from holdfirst.store.database import Tx
 
@@ -30,6 +31,7 @@ class ToSync(msgspec.Struct, frozen=True, kw_only=True):
     known: Mapping[str, tuple[str, str]]
     ours: Sequence[str]
     token: str | None
+    told: Told
     now: datetime
 
     @property
@@ -64,6 +66,7 @@ async def load(tx: Tx, calendar_id: str) -> ToSync | None:
         known=await calendar_items.known_items(tx, calendar_id),
         ours=await calendar_events.standing(tx, calendar_id),
         token=calendar.token if fresh else None,
+        told=await calendar_watches.told(tx, calendar_id),
         now=now,
     )
 
@@ -106,6 +109,8 @@ async def take_in(tx: Tx, asked: ToSync, changes: Changes, missing: Mapping[str,
     )
     if changed or missing:
         reservations.announce_host(tx, calendar.host_id)
+        if not changes.whole:
+            await calendar_watches.doubt(tx, calendar.id, calendar.read_at)
     seen = {one.uid: one for one in changes.changed}
     cancelled = 0
     for written in sorted(ours.values(), key=lambda one: one.reservation_id):
