@@ -2,6 +2,7 @@
 """What a schedule came to, and whether it may: the promises, asked of the rows and of the provider's books."""
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -77,29 +78,43 @@ def rows(told: Told, table: str) -> list[Told]:
     return told.get(table) or []
 
 
+ID = re.compile(r"\b([a-z]{3}_[0-9a-z])(\d{25})\b")
+
+
+def ranked(text: str) -> str:
+    """Ids by their place among those that are there: whoever was sent back to look again has used one up."""
+    numbers: dict[str, set[str]] = {}
+    for made_by, number in ID.findall(text):
+        numbers.setdefault(made_by, set()).add(number)
+    places = {made_by: sorted(found) for made_by, found in numbers.items()}
+    return ID.sub(lambda found: f"{found[1]}{places[found[1]].index(found[2]) + 1}", text)
+
+
 def essence(told: Told, answers: dict[str, str]) -> str:
     """What two schedules must agree in to have come to the same."""
 
     def of(table: str, columns: list[str]) -> list[str]:
         return sorted(str([row[column] for column in columns]) for row in rows(told, table))
 
-    return "\n".join(
-        [
-            f"answers {answers}",
-            f"live {sorted(row['id'] for row in _live(told))}",
-            *of("reservation", RESERVATION),
-            *of("claim", CLAIM),
-            *of("payment", PAYMENT),
-            *of("refund", REFUND),
-            "jobs " + ", ".join(sorted(_job_words(row, told) for row in rows(told, "job"))),
-            f"keys {sorted((row['key'], row['http_status'], row['replays']) for row in rows(told, 'idempotency_key'))}",
-            f"ends seen on {told['ends_seen']} hosts",
-            f"repeats {sorted((row['id'], row['replays']) for row in rows(told, 'reservation'))}",
-            f"provider {told['provider']}",
-            f"calendar {told['calendar']}",
-            *of("calendar_event", CALENDAR_EVENT),
-            f"called {told['calls']}",
-        ]
+    return ranked(
+        "\n".join(
+            [
+                f"answers {answers}",
+                f"live {sorted(row['id'] for row in _live(told))}",
+                *of("reservation", RESERVATION),
+                *of("claim", CLAIM),
+                *of("payment", PAYMENT),
+                *of("refund", REFUND),
+                "jobs " + ", ".join(sorted(_job_words(row, told) for row in rows(told, "job"))),
+                f"keys {sorted((row['key'], row['http_status'], row['replays']) for row in rows(told, 'idempotency_key'))}",
+                f"ends seen on {told['ends_seen']} hosts",
+                f"repeats {sorted((row['id'], row['replays']) for row in rows(told, 'reservation'))}",
+                f"provider {told['provider']}",
+                f"calendar {told['calendar']}",
+                *of("calendar_event", CALENDAR_EVENT),
+                f"called {told['calls']}",
+            ]
+        )
     )
 
 

@@ -57,7 +57,7 @@ SEGMENTS = {
     "locked": (("clock", "host", "claim"), ()),
     "due_expired": (("clock",), ("idempotency_key",)),
     "keys_written": (("clock", "host", "claim", "busy", "account"), ("idempotency_key",)),
-    "key_written": (("claim", "host", "busy", "reservation"), ()),
+    "key_written": (("clock", "claim", "host", "busy", "reservation"), ()),
     "time_taken": ((), ("claim", "reservation", "job", "idempotency_key")),
 }
 # And before the first one.
@@ -67,7 +67,7 @@ BEGINNINGS = {
     "begin_keyed": ((), ("idempotency_key",)),
 }
 # What these find only advises (is the start on the grid? what is left of a day that is taken?): nothing that is
-# written rests on it, and the claim asks again. They are not permuted.
+# written rests on it, and the claim asks again (at most once more: see `judging.essence`). They are not permuted.
 ADVICE = re.compile(r"asked\.number|named\(id\)")
 CALLED = re.compile(r"\b(the_clock|clock_at_begin|reserve|take_time|begin_keyed|enqueue|lock_names)\(")
 
