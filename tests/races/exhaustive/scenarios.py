@@ -55,7 +55,7 @@ LONG = [
             mode=mode,
             slots=(0, 0, 0, 0),
             flights=0,
-            ticks=4,
+            ticks=5,
             start_tick=4,
         )
         for mode in (SALE, UNCLOSEABLE)

@@ -16,7 +16,7 @@ from races.exhaustive.steps import laboratory
 
 STATES_MIN = 400_000
 """What a normal run must have seen of three clients, in all: fewer would mean that something is not tried any more."""
-STATES_OF_FOUR_MIN = 2_000_000
+STATES_OF_FOUR_MIN = 3_000_000
 """Of each long search with four clients."""
 
 

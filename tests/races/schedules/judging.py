@@ -131,6 +131,7 @@ def faults(told: Told, answers: dict[str, str]) -> list[str]:
     return [
         *_unexpected(answers),
         *_two_at_once(told),
+        *_before_the_other_ended(told),
         *_claims_as_rows_say(told),
         *_unpaid(told),
         *_unbalanced(told),
@@ -185,6 +186,24 @@ def _two_at_once(told: Told) -> Iterator[str]:
         if same and sitting[one["start"], one["hosts"][0]] <= seats_max.get(one["id"], 1):
             continue
         yield f"two at once: {one['id']} {one['status']} and {two['id']} {two['status']}"
+
+
+def _before_the_other_ended(told: Told) -> Iterator[str]:
+    """P1 over time: whoever has what another one had began when that one had ended. (Whose time was moved, or taken
+    again, tells by its row only when it was made.)
+    """
+    seats_max = {row["reservation_id"]: row["seats_max"] for row in rows(told, "claim")}
+    for later in _live(told):
+        again = later["confirmed_at"] and _instant(later["confirmed_at"]) > _instant(later["held_until"])
+        if later["sequence"] or again or seats_max.get(later["id"], 1) > 1:
+            continue
+        for one in rows(told, "reservation"):
+            if one["sequence"] or not one["ended_at"] or not set(one["hosts"]) & set(later["hosts"]):
+                continue
+            if one["start"] >= later["end"] or later["start"] >= one["end"]:
+                continue
+            if _instant(one["created_at"]) <= _instant(later["created_at"]) < _instant(one["ended_at"]):
+                yield f"{later['id']} was made before {one['id']} ended"
 
 
 def _claims_as_rows_say(told: Told) -> Iterator[str]:

@@ -3,6 +3,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 
 import pytest
 
@@ -13,38 +14,36 @@ from races.schedules.operations import OPERATIONS
 from races.schedules.scenario import LONG, NORMAL, Scenario, explore, replay, scenarios
 from races.schedules.states import STATES, prepare
 
+Print = Callable[..., None]
 
-def explored(laboratory: In, state: str, chosen: list[Scenario], bounds: Bounds) -> Figures:
+
+def explored(laboratory: In, state: str, chosen: list[Scenario], bounds: Bounds, figures: Print) -> Figures:
     async def work(bench: Bench) -> Figures:
         subject = await prepare(bench, STATES[state])
-        figures = Figures()
+        found = Figures()
         for scenario in chosen:
-            figures += await explore(bench, scenario, subject, bounds=bounds)
-        return figures
+            found += await explore(bench, scenario, subject, bounds=bounds)
+        return found
 
-    figures: Figures = laboratory(work)
-    return figures
+    found: Figures = laboratory(work)
+    figures("every schedule", **asdict(found))
+    return found
 
 
 @pytest.mark.parametrize("state", [name for name, state in STATES.items() if not state.long])
-def test_every_pair(laboratory: In, state: str, record_property: Callable[[str, object], None]) -> None:
-    figures = explored(laboratory, state, scenarios(STATES[state], core=True), NORMAL)
-    assert figures.scenarios == len(scenarios(STATES[state], core=True))
-    assert figures.complete > 0
-    for name in Figures.__dataclass_fields__:
-        record_property(name, getattr(figures, name))
+def test_every_pair(laboratory: In, state: str, figures: Print) -> None:
+    chosen = scenarios(STATES[state], core=True)
+    found = explored(laboratory, state, chosen, NORMAL, figures)
+    assert found.scenarios == len(chosen)
+    assert found.complete > 0
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("many", [2, 3])
 @pytest.mark.parametrize("state", STATES)
-def test_every_triple(
-    laboratory: In, state: str, many: int, record_property: Callable[[str, object], None]
-) -> None:
+def test_every_triple(laboratory: In, state: str, many: int, figures: Print) -> None:
     """And all pairs of all operations, with wider bounds."""
-    figures = explored(laboratory, state, scenarios(STATES[state], many, core=many == 3), LONG)
-    for name in Figures.__dataclass_fields__:
-        record_property(name, getattr(figures, name))
+    explored(laboratory, state, scenarios(STATES[state], many, core=many == 3), LONG, figures)
 
 
 def parsed(words: str) -> tuple[Scenario, str]:

@@ -2,7 +2,7 @@
 """The usual way, and ours, in the same races: how often one slot is sold twice, how often money buys nothing."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from races.schedules import judging, naive
@@ -18,8 +18,8 @@ from races.schedules.states import PAST, STATES, Subject, prepare
 @dataclass
 class Count:
     schedules: int = 0
-    double: int = 0
-    ghosts: int = 0
+    double_bookings: int = 0
+    charges_without_a_slot: int = 0
 
 
 async def count(
@@ -38,8 +38,8 @@ async def count(
     async def judge(race: Race, letters: str) -> None:
         told = await bench.tell()
         counted.schedules += 1
-        counted.double += bool(wrong[0](told))
-        counted.ghosts += bool(wrong[1](told))
+        counted.double_bookings += bool(wrong[0](told))
+        counted.charges_without_a_slot += bool(wrong[1](told))
 
     await Explorer(bench, start, judge).run()
     return counted
@@ -48,8 +48,8 @@ async def count(
 def added(counts: Sequence[Count]) -> Count:
     return Count(
         sum(one.schedules for one in counts),
-        sum(one.double for one in counts),
-        sum(one.ghosts for one in counts),
+        sum(one.double_bookings for one in counts),
+        sum(one.charges_without_a_slot for one in counts),
     )
 
 
@@ -86,19 +86,15 @@ async def races_of_ours(bench: Bench) -> Count:
 
 
 def test_the_usual_way_double_books_and_takes_money_for_nothing(
-    laboratory: In, record_property: Callable[[str, object], None]
+    laboratory: In, figures: Callable[..., None]
 ) -> None:
     counted = laboratory(races_of_naive)
-    assert counted.double > 0
-    assert counted.ghosts > 0
-    record_property("naive_schedules", counted.schedules)
-    record_property("naive_double", counted.double)
-    record_property("naive_ghosts", counted.ghosts)
+    assert counted.double_bookings > 0
+    assert counted.charges_without_a_slot > 0
+    figures("the usual way", **asdict(counted))
 
 
-def test_ours_does_not(laboratory: In, record_property: Callable[[str, object], None]) -> None:
+def test_ours_does_not(laboratory: In, figures: Callable[..., None]) -> None:
     counted = laboratory(races_of_ours)
-    record_property("ours_schedules", counted.schedules)
-    record_property("ours_double", counted.double)
-    record_property("ours_ghosts", counted.ghosts)
-    assert (counted.double, counted.ghosts) == (0, 0)
+    figures("holdfirst, in races of the same kind", **asdict(counted))
+    assert (counted.double_bookings, counted.charges_without_a_slot) == (0, 0)

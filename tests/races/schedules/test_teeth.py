@@ -14,9 +14,7 @@ from races.schedules.states import STATES, prepare
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)
-def test_a_broken_guard_is_caught(
-    laboratory: In, guard: Guard, record_property: Callable[[str, object], None]
-) -> None:
+def test_a_broken_guard_is_caught(laboratory: In, guard: Guard, figures: Callable[..., None]) -> None:
     async def work(bench: Bench) -> str | None:
         subject = await prepare(bench, STATES[guard.scenario.state])
         # Raises `Broken` where anything is wrong with the guard in place.
@@ -29,9 +27,8 @@ def test_a_broken_guard_is_caught(
         return None
 
     caught = laboratory(work)
-    record_property("guards", 1)
     assert caught is not None, f"without the guard '{guard.name}', {guard.scenario} finds nothing"
-    record_property("killed", 1)
+    figures("every schedule", broken_guards_caught=1)
 
 
 def test_guards_have_names_of_their_own() -> None:
