@@ -35,15 +35,29 @@ async def at_the_store(url: str, floor: Floor) -> dict[str, float]:
     account = lateness.account()
     slots = store_bench.Slots(account, await store_bench.prepare(database, account))
     await store_bench.measure(database, slots, 1)
-    rounds = []
+    rounds, spent = [], []
     for _ in range(ROUNDS):
         lowest = await asyncio.to_thread(floor.measure)
-        rounds.append((lowest, await store_bench.measure(database, slots)))
+        before = time.process_time(), _cpu_of_server(url)
+        rate = await store_bench.measure(database, slots)
+        after = time.process_time(), _cpu_of_server(url)
+        spent.append(
+            [(end - start) / (rate * SECONDS) * 1e6 for start, end in zip(before, after, strict=True)]
+        )
+        rounds.append((lowest, rate))
+    client, backend = (statistics.median(one) for one in zip(*spent, strict=True))
+    # What would be left if nobody ever waited for anybody: every core busy with this and nothing else.
+    ceiling = len(os.sched_getaffinity(0)) * 1e6 / (client + backend)
+    cpu = {
+        "store_client_us": client,
+        "store_server_us": backend,
+        "store_ceiling": ceiling / statistics.median(lowest for lowest, _ in rounds),
+    }
     found = _named("plain", await plain.measure(database, slots)) | _named(
         "late", await lateness.measure(database, slots)
     )
     await database.close()
-    return _ratios("store", rounds) | found
+    return _ratios("store", rounds) | cpu | found
 
 
 def over_the_wire(url: str, folder: Path, floor: Floor) -> dict[str, float]:
@@ -90,6 +104,11 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in text.split()]
 
 
+def _cpu_of_server(url: str) -> float:
+    """Of all its processes that are there now: the pool's connections stay."""
+    return sum(_cpu_seconds(pid) for pid in _children(server_pid(url)))
+
+
 def _cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -114,6 +133,9 @@ def _cpu_model() -> str:
 
 TABLE = [
     ("reserve at the store (claim, reservation, job, key), of the floor", "store_ratio", "≥ 0.7", "{:.2f}"),
+    ("— its CPU in the client", "store_client_us", "", "{:.0f} µs"),
+    ("— its CPU in PostgreSQL", "store_server_us", "", "{:.0f} µs"),
+    ("— of the floor, if no core ever waited (both together)", "store_ceiling", "", "{:.2f}"),
     ("— of the same rows in one plain multi-row insert", "plain_ratio", "≥ 0.5", "{:.2f}"),
     ("— with past reservations, of an empty database", "past_ratio", "≥ 0.9", "{:.2f}"),
     ("reserve over HTTP, one process, of the floor", "http_ratio", "≥ 0.5", "{:.3f}"),
