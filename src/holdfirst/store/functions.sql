@@ -392,11 +392,12 @@ begin
             return next;
             continue;
         end if;
-        if v.nobody_there and (v.all_hosts or cardinality(v.hosts) = 1) and v.day_max is null and not v_seen then
+        if (v.nobody_there or v.seats_max = 1) and (v.all_hosts or cardinality(v.hosts) = 1)
+           and v.day_max is null and not v_seen then
             -- Nothing to weigh: what find_time would say, at a fraction of its price.
-            v_hosts := v.hosts;
+            v_hosts := case when v.nobody_there then v.hosts end;
             v_places := array_fill(int4multirange(int4range(1, v.seats + 1)), array[cardinality(v.hosts)]);
-            v_refused_as := null;
+            v_refused_as := 'taken';
         else
             select * into v_hosts, v_places, v_refused_as from find_time(
                 v.id, v.event_type_id, v.hosts, v.all_hosts, v.start, v.starts_at, v.ends_at, v.seats, v.seats_max,

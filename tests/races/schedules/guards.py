@@ -81,7 +81,7 @@ GUARDS = [
     ),
     guard(
         "a hold is stamped after the look that found its time",
-        "closing",
+        "closing, one of two hosts",
         "reserve + release by force",
         in_sql("            v.now := greatest(v.now, the_clock());\n"),
     ),
@@ -125,7 +125,7 @@ GUARDS = [
         "the quick way is for time where nobody is",
         "free",
         "reserve + reserve overlapping",
-        in_sql("if v.nobody_there and", "if true and"),
+        in_sql("v_hosts := case when v.nobody_there then v.hosts end;", "v_hosts := v.hosts;"),
     ),
     guard(
         "the quick way is for sittings where nobody sits",

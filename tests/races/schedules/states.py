@@ -376,3 +376,8 @@ async def _closing(shop: Shop, bench: Bench) -> Subject:
     shop.provider.faults["close"] = ["lost_before"]
     await release_with_provider(shop.world, held.id, by=EndedBy.CUSTOMER, force=False)
     return _subject(shop, held, payment, just_before=timedelta(0))
+
+
+@state("closing, one of two hosts", "rare", mode=Mode.SALE, ticks=(PAST_CLOSING,), hosts=2)
+async def _closing_one_of_two_hosts(shop: Shop, bench: Bench) -> Subject:
+    return await _closing(shop, bench)
