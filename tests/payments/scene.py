@@ -18,7 +18,7 @@ from holdfirst.providers.stripe import StripeProvider
 from holdfirst.reservation.reservation import Reservation, Status
 from holdfirst.store import payees, payments
 from holdfirst.store.database import Database, Tx
-from holdfirst.worker import MONEY_KINDS
+from holdfirst.worker import WAKING_KINDS
 from providers.gopay_fake import GoPayFake
 from providers.stripe_fake import Books, StripeFake
 from providers.stripe_stage import signed
@@ -228,7 +228,7 @@ class Scene:
 
     async def restart(self) -> None:
         """Another worker, after the first died with jobs in its hands."""
-        await self.shop.database.run(wake.wake, MONEY_KINDS)
+        await self.shop.database.run(wake.wake, WAKING_KINDS)
         await self.work()
 
     async def status(self, held: Reservation) -> Status:
@@ -274,9 +274,14 @@ async def _all(tx: Tx, account_id: str) -> list[Payment]:
     )
 
 
+def company_for(mode: Mode) -> AtStripe | AtGoPay:
+    """One that has this mode."""
+    return AtStripe(mode) if mode in CLOSEABLE else AtGoPay(mode)
+
+
 @asynccontextmanager
 async def open_scene(database: Database, clock: Any, mode: Mode, **rules: Any) -> Any:
-    company = AtStripe(mode) if mode in CLOSEABLE else AtGoPay(mode)
+    company = company_for(mode)
     shop = await open_shop(
         database, mode=mode, rules=rules, company=company.provider, secrets=company.secrets
     )

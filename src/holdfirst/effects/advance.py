@@ -71,7 +71,8 @@ async def capture(world: World, payment_id: str) -> None:
         return
     payment, desk = await at_desk(world, payment_id)
     answer = await asked(desk.provider.capture(ref_of(payment), f"{payment.id}:capture", desk.account))
-    if isinstance(answer, Refused):
+    # Refused for now (an earlier call is still being worked on, say) is no reason to give the time away.
+    if isinstance(answer, Refused) and not answer.for_now:
         await meet(world, payment_id, await _told(world, payment, desk), capture_refused=True)
     else:
         await meet(world, payment_id, await _moved(world, payment, desk))

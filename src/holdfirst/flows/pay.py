@@ -180,13 +180,20 @@ async def record_checkout(
     return reservation, payment
 
 
-async def record_no_checkout(tx: Tx, payment_id: str) -> None:
-    """The provider refused to open one: this attempt is over, and the deadline needs no closing for it."""
+async def record_no_checkout(tx: Tx, payment_id: str) -> tuple[Reservation, Payment] | None:
+    """The provider refused to open one: this attempt is over, and the deadline needs no closing for it.
+
+    Not where the same request was answered to somebody else meanwhile: their customer may be paying there. That one is
+    answered then.
+    """
     reservation, payment = await lock_payment(tx, payment_id)
     now = await tx.now()
-    await payments.save(tx, replace(payment, status=PaymentStatus.FAILED))
     await jobs.enqueue(tx, payment.account_id, "check_payee", payment.payment_account_id, due=now)
+    if payment.provider_ref is not None:
+        return reservation, payment
+    await payments.save(tx, replace(payment, status=PaymentStatus.FAILED))
     await _let_deadline_expire(tx, reservation, payment, [], now)
+    return None
 
 
 async def lock_payment(tx: Tx, payment_id: str) -> tuple[Reservation, Payment]:

@@ -16,7 +16,7 @@ from .shapes import resource
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 CAN_HOLD = {"card", "klarna", "paypal", "revolut_pay", "mobilepay", "link"}
 AT_ONCE = {"ideal", "bancontact", "blik", "p24", "eps", "twint"}
-DELAYED = {"sepa_debit", "customer_balance", "bacs_debit"}
+DELAYED = {"sepa_debit", "customer_balance", "bacs_debit", "pix"}
 LEAST = {
     "eur": 50,
     "usd": 50,
