@@ -106,6 +106,9 @@ class AtStripe:
     def revoke(self) -> None:
         self.fake.keys["sk_test_scene"].revoked = True
 
+    def restore(self) -> None:
+        self.fake.keys["sk_test_scene"].revoked = False
+
 
 def _names(about: dict[str, Any]) -> set[Any]:
     return {about.get("id"), about.get("payment_intent")}
@@ -162,6 +165,9 @@ class AtGoPay:
     def revoke(self) -> None:
         self.fake.clients["scene"] = ("another", 8123456789)
         self.fake.tokens.clear()
+
+    def restore(self) -> None:
+        self.fake.clients["scene"] = ("secret", 8123456789)
 
 
 @dataclass
