@@ -152,8 +152,8 @@ class GoPayProvider:
         if isinstance(token, Unknown):
             return token
         if isinstance(token, Refused):
-            return Standing(charges_enabled=False, problem="key_refused")
-        return Standing(charges_enabled=True)
+            return Standing(charges_enabled=False, problem="key_refused", identity=account.secrets["goid"])
+        return Standing(charges_enabled=True, identity=account.secrets["goid"])
 
     async def _payment(self, ref: str, account: Credentials) -> dict[str, Any] | Refused | Unknown:
         if _ID.fullmatch(ref) is None:
