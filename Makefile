@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
   "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 VENV := .venv
 RUN := $(VENV)/bin/python -m
-PYTHON_FILES := src tests bench packages/build.py hatch_build.py
+PYTHON_FILES := src tests bench examples packages/build.py hatch_build.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev assets setup-browser setup-stripe-cli demo test check-front races races-all simulate crash check format openapi screenshots bench clean

@@ -36,7 +36,6 @@ from .stripe_fake.books import AT_ONCE, CAN_HOLD, REQUESTS
 from .stripe_fake.shapes import judge, nested
 from .stripe_stage import StripeStage, signed
 
-
 OPTIONS = "SessionCreateParamsPaymentMethodOptions"
 
 

@@ -285,7 +285,10 @@ class Books:
 
     def create_intent(self, wanted: dict[str, Any]) -> Intent:
         """One without a session, paid by a card at once where it is confirmed."""
-        line = {"quantity": 1, "price_data": {"currency": wanted["currency"], "unit_amount": wanted["amount"]}}
+        line = {
+            "quantity": 1,
+            "price_data": {"currency": wanted["currency"], "unit_amount": wanted["amount"]},
+        }
         data = {"capture_method": wanted.get("capture_method")}
         params = {"line_items": [line], "payment_intent_data": data}
         intent = self._intent_of(Session("", params, self.clock(), self.livemode), "card")

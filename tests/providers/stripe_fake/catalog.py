@@ -46,14 +46,17 @@ class Catalog:
                 return made
             case _:
                 more = {"type": wanted["type"], "billing_details": {}}
-                made = resource(stripe.PaymentMethod, id=account.id("pm"), object="payment_method", **said, **more)
+                made = resource(
+                    stripe.PaymentMethod, id=account.id("pm"), object="payment_method", **said, **more
+                )
                 self.methods[made["id"]] = wanted["type"]
                 return made
 
     def with_prices(self, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The lines of a session, each with the data of the price that it names."""
         return [
-            line | {"price_data": {name: self.prices[line["price"]][name] for name in ("currency", "unit_amount")}}
+            line
+            | {"price_data": {name: self.prices[line["price"]][name] for name in ("currency", "unit_amount")}}
             if "price" in line
             else line
             for line in lines
