@@ -275,9 +275,20 @@ class Scene:
 
 
 async def _all(tx: Tx, account_id: str) -> list[Payment]:
-    return await payments.find(
-        tx, account_id, status=None, reservation_id=None, needs_human=None, before=None, limit=1000
-    )
+    found: list[Payment] = []
+    while True:
+        page = await payments.find(
+            tx,
+            account_id,
+            status=None,
+            reservation_id=None,
+            needs_human=None,
+            before=found[-1].id if found else None,
+            limit=1000,
+        )
+        found += page
+        if len(page) < 1000:
+            return found
 
 
 def company_for(mode: Mode) -> AtStripe | AtGoPay:
