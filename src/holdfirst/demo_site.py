@@ -41,7 +41,7 @@ The server stays up at {server_url}
   secret key       {keys["secret"]}
   publishable key  {keys["publishable"]}
 
-A booking page, to be tried with the sandbox's payment page:
+A booking page, to be paid at the sandbox (with HOLDFIRST_DEMO_STRIPE_KEY=sk_test_… at Stripe's test system):
   {server_url}/b/{page}
 The same in somebody else's web site, in every way:
   {site}

@@ -95,7 +95,10 @@ KINDS: Mapping[str, Kind] = {
 }
 """Kinds this version knows. A row of another kind is a newer version's: it is left alone."""
 
-MONEY_KINDS = ("advance", "close", "capture", "void", "refund")
+WAKING_KINDS = ("advance", "close", "capture", "void")
+"""Due at a worker's start, whoever held them. Not refunds: whoever held one may have just sent it, and the provider's list
+is asked only when its lease, or its wait, is over."""
+MONEY_KINDS = (*WAKING_KINDS, "refund")
 
 
 class Worker:
@@ -134,7 +137,7 @@ class Worker:
 
     async def _take_over(self) -> None:
         """Every payment that can still bring money is asked about at once, whoever held its job before."""
-        await self._world.database.run(wake.wake, MONEY_KINDS)
+        await self._world.database.run(wake.wake, WAKING_KINDS)
 
     async def _round(self) -> None:
         """Claim what is due and start it; with nothing due, sleep until something is."""

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`holdfirst.store.payees` in memory."""
 
+from msgspec.structs import replace
+
 from holdfirst.store.payees import PaymentAccount
 from memory.tables import MemoryTx
 
@@ -21,3 +23,11 @@ async def of_account(tx: MemoryTx, account_id: str) -> list[PaymentAccount]:
     await tx.turn()
     ours = (one for one in tx.rows("payee") if one.account_id == account_id)
     return sorted(ours, key=lambda one: one.id)
+
+
+async def set_standing(
+    tx: MemoryTx, payment_account_id: str, charges_enabled: bool, problem: str | None
+) -> None:
+    await tx.turn()
+    seen = {"charges_enabled": charges_enabled, "problem": problem, "checked_at": tx.memory.clock()}
+    tx.put("payee", payment_account_id, replace(tx.get("payee", payment_account_id), **seen))

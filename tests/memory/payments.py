@@ -125,6 +125,30 @@ async def can_bring_money(tx: MemoryTx) -> list[tuple[str, str]]:
     )
 
 
+async def find(
+    tx: MemoryTx,
+    account_id: str,
+    *,
+    status: str | None,
+    reservation_id: str | None,
+    needs_human: bool | None,
+    before: str | None,
+    limit: int,
+) -> list[Payment]:
+    """Newest first."""
+    await tx.turn()
+    found = [
+        one
+        for one in tx.rows("payment")
+        if one.account_id == account_id
+        and status in (None, one.status)
+        and reservation_id in (None, one.reservation_id)
+        and needs_human in (None, one.needs_human_code is not None)
+        and (before is None or one.id < before)
+    ]
+    return sorted(found, key=lambda one: one.id, reverse=True)[:limit]
+
+
 async def insert_refund(tx: MemoryTx, refund: Refund) -> None:
     await tx.turn()
     tx.put("refund", refund.id, refund)

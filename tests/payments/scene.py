@@ -18,7 +18,7 @@ from holdfirst.providers.stripe import StripeProvider
 from holdfirst.reservation.reservation import Reservation, Status
 from holdfirst.store import payees, payments
 from holdfirst.store.database import Database, Tx
-from holdfirst.worker import MONEY_KINDS
+from holdfirst.worker import WAKING_KINDS
 from providers.gopay_fake import GoPayFake
 from providers.stripe_fake import Books, StripeFake
 from providers.stripe_stage import signed
@@ -106,6 +106,9 @@ class AtStripe:
     def revoke(self) -> None:
         self.fake.keys["sk_test_scene"].revoked = True
 
+    def restore(self) -> None:
+        self.fake.keys["sk_test_scene"].revoked = False
+
 
 def _names(about: dict[str, Any]) -> set[Any]:
     return {about.get("id"), about.get("payment_intent")}
@@ -162,6 +165,9 @@ class AtGoPay:
     def revoke(self) -> None:
         self.fake.clients["scene"] = ("another", 8123456789)
         self.fake.tokens.clear()
+
+    def restore(self) -> None:
+        self.fake.clients["scene"] = ("secret", 8123456789)
 
 
 @dataclass
@@ -228,7 +234,7 @@ class Scene:
 
     async def restart(self) -> None:
         """Another worker, after the first died with jobs in its hands."""
-        await self.shop.database.run(wake.wake, MONEY_KINDS)
+        await self.shop.database.run(wake.wake, WAKING_KINDS)
         await self.work()
 
     async def status(self, held: Reservation) -> Status:
@@ -269,14 +275,30 @@ class Scene:
 
 
 async def _all(tx: Tx, account_id: str) -> list[Payment]:
-    return await payments.find(
-        tx, account_id, status=None, reservation_id=None, needs_human=None, before=None, limit=1000
-    )
+    found: list[Payment] = []
+    while True:
+        page = await payments.find(
+            tx,
+            account_id,
+            status=None,
+            reservation_id=None,
+            needs_human=None,
+            before=found[-1].id if found else None,
+            limit=1000,
+        )
+        found += page
+        if len(page) < 1000:
+            return found
+
+
+def company_for(mode: Mode) -> AtStripe | AtGoPay:
+    """One that has this mode."""
+    return AtStripe(mode) if mode in CLOSEABLE else AtGoPay(mode)
 
 
 @asynccontextmanager
 async def open_scene(database: Database, clock: Any, mode: Mode, **rules: Any) -> Any:
-    company = AtStripe(mode) if mode in CLOSEABLE else AtGoPay(mode)
+    company = company_for(mode)
     shop = await open_shop(
         database, mode=mode, rules=rules, company=company.provider, secrets=company.secrets
     )

@@ -69,5 +69,7 @@ async def test_it_opens_a_checkout_and_says_where(database: Database) -> None:
         stage = Told(site, asyncio.get_running_loop())
         await asyncio.to_thread(at_stripe, stage, KEY)
         [session] = books.sessions.values()
+        told = (await site.get(f"/v1/payment-accounts/{stage.payee}")).json()
+        assert told["provider"] == "stripe", "and so is the page that stays up"
         assert any(f"https://checkout.stripe.com/c/pay/{session.id}" in line for line in stage.lines)
     await site.http.aclose()

@@ -3,14 +3,18 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from holdfirst.effects import checkout as opening
+from holdfirst.effects.opening import open_at_provider
 from holdfirst.flows import pay as paying
+from holdfirst.flows.cancel import refund_payment
 from holdfirst.flows.pay import lock_payment
-from holdfirst.payment.payment import Late, Mode
+from holdfirst.payment.money import Money
+from holdfirst.payment.payment import Disposition, Late, Mode, PaymentStatus
 from holdfirst.payment.provider import Phase, RefundPhase, RefundTruth, Truth
 from holdfirst.payment.refund import Refund, RefundStatus, as_seen, matched
 from holdfirst.refusal import Code, Refusal
@@ -18,7 +22,7 @@ from holdfirst.reservation.reservation import Status
 from holdfirst.store import payees, payments
 from holdfirst.store.database import Database
 
-from .scene import PRICE, Scene, open_scene
+from .scene import HOLDS, PRICE, Scene, open_scene
 from .test_table import confirmed, request_for
 
 # Two checkouts for one payment, at a company that keeps no keys: only one address is told
@@ -49,6 +53,139 @@ async def test_without_the_guard_they_are_sent_to_several(database: Database, cl
     monkeypatch.setattr(paying, "record_checkout", last_one_wins)
     async with open_scene(database, clock, Mode.SALE_UNCLOSEABLE) as scene:
         assert len(await addresses(scene)) > 1
+
+
+# A refusal that comes after an answer
+
+
+async def test_a_refusal_takes_no_open_checkout_back(scene: Scene) -> None:
+    """Two ask at once; one is sent to the checkout, and the other's call meets a key that was revoked meanwhile."""
+    held = await scene.shop.held()
+    to_open = await scene.shop.database.run(
+        paying.open_payment, request_for(scene, held), scene.shop.world.limits
+    )
+    payment = await scene.shop.checkout(held)
+    scene.company.revoke()
+    answer = await open_at_provider(scene.shop.world, to_open)
+    assert not isinstance(answer, Refusal)
+    assert (answer[1].id, answer[1].checkout_url) == (payment.id, payment.checkout_url)
+    assert (await scene.payment(payment)).status is PaymentStatus.OPEN
+    scene.company.pay(payment.provider_ref)
+    await scene.until_over(held)
+    # The customer has paid: where the checkout is closed first, nobody else may have the time.
+    assert isinstance(await scene.shop.reserve(held.start), Refusal) is (scene.mode is Mode.SALE)
+    scene.company.restore()
+    await scene.work()
+    await scene.pass_time(120)
+    await scene.work()
+    assert (scene.money(payment).held, scene.money(payment).charged) in ((0, 0), (0, PRICE))
+
+
+# What is accepted is not done, and what is refused meanwhile is not refused for good
+
+
+async def test_a_capture_that_takes_its_time_is_waited_for(database: Database, clock) -> None:
+    async with open_scene(database, clock, Mode.AUTHORIZE_UNCLOSEABLE) as scene:
+        held, payment = await scene.open()
+        scene.company.fake.faults["capture"] = ["slow_result"]
+        scene.company.fake.looks_until_done = 8
+        scene.company.pay(payment.provider_ref)
+        await scene.notify(payment)
+        for _ in range(8):
+            await scene.work()
+            assert await scene.status(held) in (Status.PROCESSING, Status.CONFIRMED)
+            await scene.pass_time(70)
+        assert scene.company.fake.calls.count("capture") > 1, "it was asked for again, and refused for now"
+        assert "void" not in scene.company.fake.calls
+        await confirmed(scene, held, payment)
+
+
+# Money that was given back before it was heard of
+
+
+async def test_money_that_somebody_gave_back_pays_for_nothing(scene: Scene) -> None:
+    held, payment = await scene.open()
+    scene.company.pay(payment.provider_ref)
+    if scene.mode in HOLDS:
+        scene.company.capture_in_dashboard(payment.provider_ref)
+    scene.company.refund_in_dashboard(payment.provider_ref, PRICE)
+    await scene.notify(payment)
+    await scene.work()
+    assert await scene.status(held) is Status.HELD
+    after = await scene.payment(payment)
+    assert (after.status, after.refunded_minor, after.refund_due_minor) == (PaymentStatus.REFUNDED, PRICE, 0)
+    again = await scene.shop.checkout(held)
+    scene.company.pay(again.provider_ref)
+    await scene.notify(again)
+    await scene.work()
+    await confirmed(scene, held, again)
+
+
+# A refund that nobody answered may still be on its way
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["the same worker", "another worker"])
+async def test_a_refund_is_not_sent_again_while_it_may_be_on_its_way(
+    database: Database, clock, restarts: bool
+) -> None:
+    """At a company that keeps no keys: it arrives there after we have given up waiting, and is not in the list until then."""
+    async with open_scene(database, clock, Mode.SALE_UNCLOSEABLE) as scene:
+        held, payment = await scene.open()
+        scene.company.pay(payment.provider_ref)
+        await scene.notify(payment)
+        await scene.work()
+        scene.down("refund", times=1)
+        part = Money(1000, "EUR")
+        await scene.shop.database.run(refund_payment, payment.id, part)
+        await scene.shop.work()
+        await (scene.restart() if restarts else scene.work())
+        assert scene.company.fake.calls.count("refund") == 1
+        scene.company.refund_in_dashboard(payment.provider_ref, 1000)
+        await scene.pass_time(31)
+        await scene.work()
+        after = await scene.payment(payment)
+        assert (after.refunded_minor, after.refund_due_minor) == (1000, 0)
+        assert scene.money(payment).refunded == 1000
+        assert await scene.status(held) is Status.CONFIRMED
+
+
+# What differs from what was frozen
+
+
+@pytest.mark.parametrize("phase", [Phase.AUTHORIZED, Phase.CAPTURED])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"amount": Money(PRICE + 1, "EUR")},
+        {"amount": Money(PRICE, "USD")},
+        {"livemode": True},
+        {"authorized_minor": PRICE - 1, "captured_minor": PRICE - 1},
+        {"reference": "pay_another"},
+    ],
+    ids=["amount", "currency", "live", "less", "somebody else's"],
+)
+async def test_what_was_not_agreed_never_confirms(
+    database: Database, clock, phase: Phase, other: dict[str, Any]
+) -> None:
+    async with open_scene(database, clock, Mode.AUTHORIZE) as scene:
+        _, payment = await scene.open()
+        agreed = Truth(
+            phase=phase,
+            amount=payment.amount,
+            livemode=False,
+            reference=payment.id,
+            authorized_minor=PRICE,
+            captured_minor=PRICE if phase is Phase.CAPTURED else 0,
+        )
+        if phase is Phase.AUTHORIZED:
+            other = other | ({"captured_minor": 0} if "captured_minor" in other else {})
+        reservation, after = await database.run(paying.advance, payment.id, replace(agreed, **other))
+        assert reservation.status is Status.HELD
+        assert after.needs_human_code == "amount_mismatch"
+        assert after.disposition is (Disposition.REFUND if phase is Phase.CAPTURED else Disposition.VOID)
+        async with database.statement() as tx:
+            await tx.execute("delete from job; delete from refund; delete from payment")
+        scene.company.refs = list  # the books of this test are closed
 
 
 # What is open when its payment account is removed

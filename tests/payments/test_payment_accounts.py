@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
@@ -124,6 +125,30 @@ async def test_credentials_are_tried_before_they_are_kept(street: Street) -> Non
     away = await street.site.post(ACCOUNTS, STRIPE)
     assert code(away) == (503, "provider_unavailable")
     assert "retry-after" in away.headers
+
+
+async def test_other_credentials_are_those_of_the_same_account(street: Street) -> None:
+    """Else what is open or owed there would be left behind."""
+    told, shop = await street.add(), await street.add(GOPAY)
+    street.stripe.account("sk_test_rolled", "acct_platform")
+    street.stripe.account("rk_test_narrow", "acct_platform", restricted=True)
+    street.stripe.account("sk_test_strange", "acct_strange")
+    street.gopay.shop("two", "s3cret", 8987654321)
+
+    async def changed(payee: dict[str, Any], **credentials: Any) -> httpx.Response:
+        return await street.site.call("PATCH", f"{ACCOUNTS}/{payee['id']}", {"credentials": credentials})
+
+    assert (await changed(told, secret_key="sk_test_rolled")).status_code == 200
+    strange = await changed(told, secret_key="sk_test_strange")
+    assert (strange.status_code, fields(strange)) == (422, ["credentials"])
+    other_shop = await changed(shop, goid=8987654321, client_id="two")
+    assert (other_shop.status_code, fields(other_shop)) == (422, ["credentials"])
+    held = await pay(street, told)
+    assert held["payment"]["provider_ref"] in street.books.sessions
+    # A narrow key may not say whose it is; and with one that was revoked nobody can be asked.
+    assert (await changed(told, secret_key="rk_test_narrow")).status_code == 200
+    street.stripe.keys["rk_test_narrow"].revoked = True
+    assert (await changed(told, secret_key="sk_test_rolled")).status_code == 200
 
 
 async def test_secrets_are_never_told_and_never_logged(street: Street, caplog, capsys) -> None:

@@ -143,6 +143,8 @@ class GoPayFake:
     captures: bool = True
     balance_is_short: bool = False
     later: list[Callable[[], None]] = field(default_factory=list)
+    looks_until_done: int = 1
+    """How often it is looked at before what was accepted is done; the same again is refused meanwhile."""
     numbers: Any = field(default_factory=lambda: count(3_000_000_001))
 
     def now(self) -> float:
@@ -171,6 +173,7 @@ class GoPayFake:
 
     def decline(self, ref: str) -> None:
         payment = self._ticked(int(ref))
+        assert payment.state in ("CREATED", "PAYMENT_METHOD_CHOSEN"), payment.state
         payment.state, payment.sub_state = "CANCELED", "_5006"
 
     def dashboard_refund(self, ref: str, amount: int) -> None:
@@ -256,9 +259,11 @@ class GoPayFake:
             raise Refusing(404, 304, "PAYMENT_NOT_FOUND")
         match operation:
             case "fetch":
-                for step in self.later:
-                    step()
-                self.later.clear()
+                self.looks_until_done -= 1
+                if self.looks_until_done <= 0:
+                    for step in self.later:
+                        step()
+                    self.later.clear()
                 return payment.view()
             case "refunds":
                 return [{"id": one.id, "amount": one.amount, "state": one.state} for one in payment.refunds]
@@ -300,7 +305,7 @@ class GoPayFake:
         return payment
 
     def _moved(self, payment: Payment, operation: str, *, later: bool) -> dict[str, Any]:
-        if payment.state != "AUTHORIZED":
+        if payment.state != "AUTHORIZED" or self.later:
             raise Refusing(409, 303, "PAYMENT_WRONG_STATE")
         if operation == "capture" and not self.captures:
             raise Refusing(409, 350, "PAYMENT_CAPTURE_FAILED")

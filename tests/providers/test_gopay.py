@@ -123,6 +123,15 @@ async def test_a_provider_that_cannot_be_reached_is_unknown_and_never_a_success(
     assert isinstance(await nowhere.standing(stage.account), Unknown)
 
 
+async def test_a_promise_is_one_whether_or_not_the_answer_says_that_it_was_asked_for(
+    holding: GoPayStage,
+) -> None:
+    ref = await authorized(holding)
+    holding.fake.payments[int(ref)].wanted.preauthorization = False
+    seen = await truth(holding, ref)
+    assert (seen.phase, seen.authorized_minor, seen.captured_minor) == (Phase.AUTHORIZED, 6000, 0)
+
+
 @pytest.mark.parametrize("verb", ["capture", "void"])
 async def test_what_is_accepted_is_not_done(holding: GoPayStage, verb: str) -> None:
     ref = await authorized(holding)

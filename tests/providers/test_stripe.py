@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stripe's adapter against a strict fake: what every provider promises, and what only Stripe has."""
 
+import re
+import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 import stripe
 from msgspec.structs import replace
+from stripe.params.checkout import SessionCreateParams
 
 from holdfirst.payment.money import Money
 from holdfirst.payment.payment import Methods, Mode
@@ -25,12 +28,15 @@ from holdfirst.payment.provider import (
 )
 from holdfirst.providers.stripe import StripeProvider
 from holdfirst.providers.stripe.calls import API_VERSION
+from holdfirst.providers.stripe.session import DELAYED, HOLDS
 
 from .payment_contract import PRICE, PaymentContract, authorized, captured, opened, spec_for, truth
 from .stripe_fake import Refusing
-from .stripe_fake.books import REQUESTS
+from .stripe_fake.books import AT_ONCE, CAN_HOLD, REQUESTS
 from .stripe_fake.shapes import judge, nested
 from .stripe_stage import StripeStage, signed
+
+OPTIONS = "SessionCreateParamsPaymentMethodOptions"
 
 
 @pytest.fixture(params=[Mode.AUTHORIZE, Mode.SALE], ids=str)
@@ -91,9 +97,35 @@ async def test_holds_only_offers_nothing_that_charges_at_once(holding: StripeSta
 async def test_sales_hold_where_they_can_and_never_wait_for_days(selling: StripeStage) -> None:
     ref = await opened(selling)
     session = selling.books.sessions[ref]
-    assert session.holds("card")
-    assert "ideal" in session.offers()
-    assert not {"sepa_debit", "customer_balance", "bacs_debit"} & session.offers()
+    held = {method for method in session.offers() if session.holds(method)}
+    assert held == CAN_HOLD
+    assert session.offers() - held == AT_ONCE
+
+
+SOLD_AT_ONCE = {
+    "alipay", "bancontact", "bizum", "blik", "crypto", "eps", "fpx", "giropay", "grabpay", "ideal", "mb_way", "p24",
+    "pay_by_bank", "paynow", "paypay", "promptpay", "swish", "twint", "upi", "wechat_pay", "zip",
+}  # fmt: skip
+
+
+def test_every_method_that_the_package_knows_is_held_sold_or_left_out() -> None:
+    """A newer package may bring more: look up which each of them is before it can be on anybody's page."""
+    hint = SessionCreateParams.__annotations__["excluded_payment_method_types"]
+    known = set(re.findall(r"'([a-z0-9_]+)'", str(hint)))
+    assert known == {*HOLDS, *DELAYED} - {"link"} | SOLD_AT_ONCE
+    assert not set(HOLDS) & set(DELAYED) and not SOLD_AT_ONCE & {*HOLDS, *DELAYED}
+
+
+def test_what_is_held_is_what_the_package_says_can_be() -> None:
+    options = nested("&".join(f"payment_method_options[{one}][capture_method]=manual" for one in HOLDS))
+    assert judge(REQUESTS["create"]).validate_python(options)
+    declared = vars(sys.modules[SessionCreateParams.__module__])
+    can_hold = {
+        name.removeprefix(OPTIONS)
+        for name, kind in declared.items()
+        if name.startswith(OPTIONS) and "capture_method" in getattr(kind, "__annotations__", {})
+    }
+    assert {"".join(word.title() for word in one.split("_")) for one in HOLDS} == can_hold
 
 
 async def test_a_card_under_sales_is_held_all_the_same(selling: StripeStage) -> None:

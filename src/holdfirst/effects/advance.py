@@ -42,7 +42,7 @@ async def advance_if_due(world: World, payment_id: str) -> tuple[Reservation, Pa
 
 async def watch(world: World, payment_id: str) -> datetime | None:
     """One look, and when to look again without being asked."""
-    if await world.database.run(pay.never_opened, payment_id):
+    if await world.database.run(_never_opened, payment_id):
         return None
     _, payment = await advance(world, payment_id)
     return next_check(payment, await world.database.run(_now))
@@ -50,7 +50,7 @@ async def watch(world: World, payment_id: str) -> datetime | None:
 
 async def close(world: World, payment_id: str) -> None:
     """Close an open checkout. `NotOpen` is never taken for "nobody paid": then the truth is fetched."""
-    if await world.database.run(pay.never_opened, payment_id):
+    if await world.database.run(_never_opened, payment_id):
         return
     payment, desk = await at_desk(world, payment_id)
     if not payment.mode.can_be_closed:
@@ -71,7 +71,8 @@ async def capture(world: World, payment_id: str) -> None:
         return
     payment, desk = await at_desk(world, payment_id)
     answer = await asked(desk.provider.capture(ref_of(payment), f"{payment.id}:capture", desk.account))
-    if isinstance(answer, Refused):
+    # Refused for now (an earlier call is still being worked on, say) is no reason to give the time away.
+    if isinstance(answer, Refused) and not answer.for_now:
         await meet(world, payment_id, await _told(world, payment, desk), capture_refused=True)
     else:
         await meet(world, payment_id, await _moved(world, payment, desk))
@@ -152,6 +153,13 @@ async def _load(tx: Tx, payment_id: str) -> tuple[Payment, PaymentAccount]:
     payment = await payments.load(tx, payment_id)
     assert payment is not None, payment_id
     return payment, await payees.load_even_deleted(tx, payment.payment_account_id)
+
+
+async def _never_opened(tx: Tx, payment_id: str) -> bool:
+    """Whether its provider refused to open a checkout for it."""
+    payment = await payments.load(tx, payment_id)
+    assert payment is not None, payment_id
+    return payment.never_opened
 
 
 async def _now(tx: Tx) -> datetime:

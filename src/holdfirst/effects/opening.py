@@ -21,8 +21,8 @@ async def open_at_provider(world: World, to_open: pay.ToOpen) -> tuple[Reservati
         case Opened(provider_ref=ref, checkout_url=url):
             return await world.database.run(pay.record_checkout, payment.id, ref, url)
         case Refused(reason=reason):
-            await world.database.run(pay.record_no_checkout, payment.id)
-            return Refusal(
+            meanwhile = await world.database.run(pay.record_no_checkout, payment.id)
+            return meanwhile or Refusal(
                 Code.CHECKOUT_REFUSED, f"The payment provider refused to open a checkout: {reason}"
             )
         case Unknown(key_spent=spent):

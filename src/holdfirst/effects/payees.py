@@ -56,9 +56,7 @@ async def tried(
     account = Credentials(payee.id, payee.livemode, secrets, payee.connected_account)
     standing = await _standing(provider, account)
     if isinstance(standing, Unknown):
-        return Refusal(
-            Code.PROVIDER_UNAVAILABLE, "The payment provider did not answer; ask again.", retry_after=2
-        )
+        return _no_answer()
     if standing.problem in ("key_refused", "account_not_connected"):
         named = "credentials" if payee.platform_id is None else "connected_account"
         return invalid(named, "was refused by the payment provider")
@@ -67,6 +65,33 @@ async def tried(
         payee, charges_enabled=standing.charges_enabled, problem=standing.problem, notifies=notifies
     )
     return payee, kept
+
+
+async def changed(
+    world: World, payee: PaymentAccount, given: Mapping[str, Any]
+) -> tuple[PaymentAccount, Mapping[str, str]] | Refusal:
+    """Other credentials (the members that are given) for the same account at the provider, tried as new ones are.
+
+    Those of another account would leave behind the payments that are open or owed at this one.
+    """
+    desk = desk_of(world, payee)
+    tried_ones = await tried(world, payee, {**desk.account.secrets, **given}, payee.mode)
+    if isinstance(tried_ones, Refusal):
+        return tried_ones
+    before = await _standing(desk.provider, desk.account)
+    account = msgspec.structs.replace(desk.account, secrets=tried_ones[1])
+    after = await _standing(desk.provider, account)
+    if isinstance(before, Unknown) or isinstance(after, Unknown):
+        return _no_answer()
+    if None not in (before.identity, after.identity) and before.identity != after.identity:
+        return invalid("credentials", "are another account's: add that one as a payment account of its own")
+    return tried_ones
+
+
+def _no_answer() -> Refusal:
+    return Refusal(
+        Code.PROVIDER_UNAVAILABLE, "The payment provider did not answer; ask again.", retry_after=2
+    )
 
 
 async def check(world: World, payment_account_id: str) -> datetime | None:
@@ -100,12 +125,7 @@ async def onboarding_link(
         case Refused(reason=reason):
             return invalid("", reason)
         case Unknown():
-            return Refusal(Code.PROVIDER_UNAVAILABLE, "The payment provider did not answer.", retry_after=2)
-
-
-def kept_credentials(world: World, payee: PaymentAccount) -> Mapping[str, str]:
-    """For changing a part of them; they never leave this process."""
-    return desk_of(world, payee).account.secrets
+            return _no_answer()
 
 
 def notification_url(public_url: str, payee: PaymentAccount) -> str:

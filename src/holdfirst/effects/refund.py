@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Give money back: one refund of a payment at a time, and never twice.
 
-No call is repeated before the provider's own list shows how the last one ended.
+No call is repeated before the provider's own list shows how the last one ended, and a call without an answer has had
+half a minute to show there: one that we gave up waiting for may still be on its way.
 """
 
 from datetime import datetime, timedelta
+
+import structlog
 
 from holdfirst.effects.advance import meet
 from holdfirst.effects.world import World, asked, desk_of, ref_of
@@ -14,6 +17,8 @@ from holdfirst.flows.refund import DueRefund
 from holdfirst.payment.money import Money
 from holdfirst.payment.provider import RefundPhase, Refused, Truth, Unknown
 from holdfirst.store.database import Tx
+
+log = structlog.get_logger(__name__)
 
 ASK_AGAIN = timedelta(seconds=30)
 TRY_AGAIN = timedelta(hours=1)
@@ -37,8 +42,11 @@ async def pay_back(world: World, payment_id: str) -> datetime | None:
                 return await world.database.run(_after, TRY_AGAIN)
             if found is RefundPhase.DONE:
                 continue
-        refused = await _send(world, due)
-        if refused is not None:
+        answer = await _send(world, due)
+        if isinstance(answer, Unknown):
+            # It may still be on its way: their list is believed only when it had time to arrive there.
+            return await world.database.run(_after, ASK_AGAIN)
+        if (refused := answer) is not None:
             if not refused.for_now or await world.database.run(_older_than, due.refund.created_at, PATIENCE):
                 await world.database.run(refund.tell_a_human, payment_id, "refund_refused")
             return await world.database.run(_after, TRY_AGAIN)
@@ -53,7 +61,7 @@ async def _found(world: World, due: DueRefund) -> RefundPhase | None:
     return await world.database.run(refund.phase_of, due, truth)
 
 
-async def _send(world: World, due: DueRefund) -> Refused | None:
+async def _send(world: World, due: DueRefund) -> Refused | Unknown | None:
     """None: the provider took it."""
     await world.database.run(refund.about_to_send, due.refund.id)
     desk = desk_of(world, due.payee)
@@ -62,7 +70,8 @@ async def _send(world: World, due: DueRefund) -> Refused | None:
     if isinstance(answer, Unknown):
         if answer.key_spent:
             await world.database.run(refund.take_next_key, due)
-        raise ProviderUnavailable(f"refund: {answer.reason}")
+        log.warning("refund_unanswered", payment=due.payment.id, reason=answer.reason)
+        return answer
     if isinstance(answer, Refused):
         # Kept under its key, at some companies: the next try is not to be answered with it.
         await world.database.run(refund.take_next_key, due)

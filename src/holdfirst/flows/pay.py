@@ -180,13 +180,18 @@ async def record_checkout(
     return reservation, payment
 
 
-async def record_no_checkout(tx: Tx, payment_id: str) -> None:
-    """The provider refused to open one: this attempt is over, and the deadline needs no closing for it."""
+async def record_no_checkout(tx: Tx, payment_id: str) -> tuple[Reservation, Payment] | None:
+    """The provider refused to open one: this attempt is over, and the deadline needs no closing for it. Where the same
+    request was answered to somebody else meanwhile, a customer may be paying there: then that one is answered.
+    """
     reservation, payment = await lock_payment(tx, payment_id)
     now = await tx.now()
-    await payments.save(tx, replace(payment, status=PaymentStatus.FAILED))
     await jobs.enqueue(tx, payment.account_id, "check_payee", payment.payment_account_id, due=now)
+    if payment.provider_ref is not None:
+        return reservation, payment
+    await payments.save(tx, replace(payment, status=PaymentStatus.FAILED))
     await _let_deadline_expire(tx, reservation, payment, [], now)
+    return None
 
 
 async def lock_payment(tx: Tx, payment_id: str) -> tuple[Reservation, Payment]:
@@ -383,13 +388,6 @@ def _alarm(reservation: Reservation, payment: Payment, now: datetime) -> Payment
     if stuck and payment.needs_human_code is None:
         return replace(payment, needs_human_code="capture_unanswered", needs_human_since=now)
     return payment
-
-
-async def never_opened(tx: Tx, payment_id: str) -> bool:
-    """Whether its provider refused to open a checkout for it."""
-    payment = await payments.load(tx, payment_id)
-    assert payment is not None, payment_id
-    return payment.never_opened
 
 
 async def note_unanswered(tx: Tx, payment_id: str) -> None:

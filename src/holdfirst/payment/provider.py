@@ -185,10 +185,14 @@ class CredentialFault(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """Whether a payment account can take money, and if not, why not (a short code)."""
+    """Whether a payment account can take money, and if not, why not (a short code).
+
+    `identity`: which account it is there, where its provider says so, whatever the credentials of the day.
+    """
 
     charges_enabled: bool
     problem: str | None = None
+    identity: str | None = None
 
 
 class Registered(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from holdfirst.payment.payment import CAN_BRING_MONEY, Disposition, Payment, PaymentStatus
-from holdfirst.payment.provider import Phase, Truth
+from holdfirst.payment.provider import Phase, RefundPhase, Truth
 from holdfirst.reservation.event_type import LatePayment
 from holdfirst.reservation.lifecycle import retakeable
 from holdfirst.reservation.reservation import Cause, Reservation, Status, status_at
@@ -53,7 +53,7 @@ def judge(
             if kept and not pinned_by(reservation, payment):
                 # Confirmed, or cancelled since: what is owed back was decided there.
                 return Verdict.WAIT
-            if not as_frozen(payment, truth):
+            if not as_frozen(payment, truth) or _gone(truth):
                 return Verdict.GIVE_BACK
             if kept:
                 return Verdict.CONFIRM if truth.phase is Phase.CAPTURED else Verdict.CAPTURE
@@ -69,6 +69,12 @@ def as_frozen(payment: Payment, truth: Truth) -> bool:
         and truth.livemode == payment.livemode
         and truth.reference in (None, payment.id)
     )
+
+
+def _gone(truth: Truth) -> bool:
+    """Somebody gave all of it back before it paid for anything."""
+    back = sum(one.amount_minor for one in truth.refunds if one.phase is not RefundPhase.FAILED)
+    return truth.phase is Phase.CAPTURED and back >= truth.captured_minor
 
 
 def _judge_money(

@@ -181,9 +181,8 @@ async def _with_credentials(call: Call, payee: PaymentAccount, given: dict[str, 
     """The members that are given, over those that are kept; tried before they are kept."""
     if payee.platform_id is not None:
         raise Problem(invalid("credentials", "are its platform's"))
-    kept = at_provider.kept_credentials(call.world, payee)
     whole = replace(payee, methods=payee.methods or PaymentAccountForm(provider=payee.provider).methods)
-    tried, read = unless_refused(await at_provider.tried(call.world, whole, {**kept, **given}, payee.mode))
+    tried, read = unless_refused(await at_provider.changed(call.world, whole, given))
     sealed = sealer(call.world.key_ring)(read, payee.id)
     return await call.run(payment_accounts.change_credentials, replace(tried, sealed_credentials=sealed))
 

@@ -32,6 +32,12 @@ ROUTES: list[tuple[str, str, str]] = [
     ("POST", r"/v1/webhook_endpoints", "create_endpoint"),
     ("DELETE", r"/v1/webhook_endpoints/([^/]+)", "delete_endpoint"),
     ("POST", r"/v1/account_links", "link"),
+    ("POST", r"/v1/products", "product"),
+    ("POST", r"/v1/prices", "price"),
+    ("POST", r"/v1/payment_methods", "method"),
+    ("POST", r"/v1/payment_intents", "create_intent"),
+    ("GET", r"/v1/payment_pages/([^/]+)", "page"),
+    ("POST", r"/v1/payment_pages/([^/]+)/confirm", "confirm_page"),
 ]
 LOST = "x-fake-lost"
 
@@ -179,11 +185,15 @@ class StripeFake:
 
     def _judged(self, operation: str, text: str) -> dict[str, Any]:
         try:
-            judged = judge(REQUESTS[operation]).validate_python(nested(text))
+            said = nested(text)
+            if self.version is None and operation == "create_intent":
+                # Gone from the pinned version; the command line's fixtures are of an older one.
+                said.pop("payment_method_types", None)
+            judged = judge(REQUESTS[operation]).validate_python(said)
         except (pydantic.ValidationError, ValueError) as error:
             raise Refusing(400, f"{operation}: {error}", "parameter_unknown", executed=False) from None
-        said: dict[str, Any] = judged.model_dump(exclude_unset=True)
-        return said
+        wanted: dict[str, Any] = judged.model_dump(exclude_unset=True)
+        return wanted
 
     async def _once(  # what it is kept under, and what is done
         self,
@@ -247,6 +257,14 @@ class StripeFake:
                 of = wanted.get("payment_intent")
                 found = [one.view() for one in books.refunds.values() if of in (None, one.intent.id)]
                 return _page(found[::-1], wanted, "/v1/refunds")
+            case "product" | "price" | "method":
+                return books.catalog.make(operation, wanted, books)
+            case "create_intent":
+                return books.create_intent(wanted).view()
+            case "page":
+                return books.session(ref).view()
+            case "confirm_page":
+                return books.confirm_page(ref, wanted).view()
             case _:
                 return self._about_account(operation, books, key, ref, wanted)
 

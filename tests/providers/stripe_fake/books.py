@@ -11,12 +11,13 @@ import stripe
 from stripe import params
 from stripe.checkout import Session as SessionResource
 
+from .catalog import Catalog, PageConfirmParams, PageParams
 from .shapes import resource
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 CAN_HOLD = {"card", "klarna", "paypal", "revolut_pay", "mobilepay", "link"}
 AT_ONCE = {"ideal", "bancontact", "blik", "p24", "eps", "twint"}
-DELAYED = {"sepa_debit", "customer_balance", "bacs_debit"}
+DELAYED = {"sepa_debit", "customer_balance", "bacs_debit", "pix"}
 LEAST = {
     "eur": 50,
     "usd": 50,
@@ -211,6 +212,7 @@ class Books:
         self.events: list[dict[str, Any]] = []
         self.refund_outcomes: list[str] = []
         self.refuses_capture = False
+        self.catalog = Catalog()
         self._number = count(1)
 
     def id(self, prefix: str) -> str:
@@ -237,7 +239,9 @@ class Books:
             raise Refusing(400, "client_reference_id is too long", executed=False)
         if wanted.get("ui_mode", "hosted_page") == "hosted_page" and "success_url" not in wanted:
             raise Refusing(400, "Missing required param: success_url.", executed=False)
-        session = Session(self.id("cs"), wanted | {"expires_at": expires}, now, self.livemode)
+        lines = self.catalog.with_prices(wanted.get("line_items") or [])
+        wanted = wanted | {"expires_at": expires, "line_items": lines}
+        session = Session(self.id("cs"), wanted, now, self.livemode)
         least = LEAST.get(session.currency)
         if least is None:
             raise Refusing(400, f"Invalid currency: {session.currency}.", executed=False)
@@ -275,8 +279,30 @@ class Books:
     def intent(self, ref: str) -> Intent:
         if (intent := self.intents.get(ref)) is None:
             raise Refusing(404, f"No such payment_intent: {ref}", "resource_missing", executed=False)
-        self.session(intent.session.id)
+        if intent.session.id in self.sessions:
+            self.session(intent.session.id)
         return intent
+
+    def create_intent(self, wanted: dict[str, Any]) -> Intent:
+        """One without a session, paid by a card at once where it is confirmed."""
+        line = {
+            "quantity": 1,
+            "price_data": {"currency": wanted["currency"], "unit_amount": wanted["amount"]},
+        }
+        data = {"capture_method": wanted.get("capture_method")}
+        params = {"line_items": [line], "payment_intent_data": data}
+        intent = self._intent_of(Session("", params, self.clock(), self.livemode), "card")
+        if wanted.get("confirm"):
+            self._go_through(intent)
+        return intent
+
+    def confirm_page(self, ref: str, wanted: dict[str, Any]) -> Session:
+        """The customer's click, with the amount that the page showed."""
+        session = self.session(ref)
+        if wanted["expected_amount"] != session.total:
+            raise Refusing(400, "The amount is not the one that was shown.")
+        self.pay(ref, self.catalog.methods[wanted["payment_method"]])
+        return session
 
     def capture(self, ref: str) -> Intent:
         intent = self.intent(ref)
@@ -331,6 +357,7 @@ class Books:
         intent.refunds.append(refund)
         self.refunds[refund.id] = refund
         self.tell("refund.created", refund.view())
+        self.tell("charge.refunded", intent.charge())
         return refund
 
     # What customers, banks and people at the dashboard do
@@ -341,19 +368,23 @@ class Books:
         assert force or session.status == "open", f"the page says: {session.status}"
         assert method in session.offers(), f"{method} is not on the page"
         intent = self._intent_of(session, method)
-        intent.charge_id = self.id("ch")
         if not force:
             session.status = "complete"
-        if method in DELAYED:
+        self._go_through(intent)
+        self.tell("checkout.session.completed", session.view())
+
+    def _go_through(self, intent: Intent) -> None:
+        """As the method of payment does: held, taken, or on its way for days."""
+        intent.charge_id = self.id("ch")
+        if intent.method in DELAYED:
             intent.status = "processing"
-        elif session.holds(method):
+        elif intent.session.holds(intent.method):
             intent.status, intent.held = "requires_capture", True
             intent.capture_before = self.clock() + 7 * DAY
             self.tell("payment_intent.amount_capturable_updated", intent.view())
         else:
             intent.status, intent.received = "succeeded", intent.amount
             self.tell("payment_intent.succeeded", intent.view())
-        self.tell("checkout.session.completed", session.view())
 
     def settle(self, ref: str) -> None:
         """A delayed method's money arrives."""
@@ -465,5 +496,11 @@ REQUESTS: dict[str, type] = {
     "create_endpoint": params.WebhookEndpointCreateParams,
     "delete_endpoint": params.WebhookEndpointDeleteParams,
     "link": params.AccountLinkCreateParams,
+    "product": params.ProductCreateParams,
+    "price": params.PriceCreateParams,
+    "method": params.PaymentMethodCreateParams,
+    "create_intent": params.PaymentIntentCreateParams,
+    "page": PageParams,
+    "confirm_page": PageConfirmParams,
 }
 """Operation → what a request of it may hold."""

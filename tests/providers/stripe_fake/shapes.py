@@ -43,8 +43,9 @@ def _strict(hint: Any) -> Any:
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         members = get_args(hint)
-        if any(get_origin(one) is typing.Literal for one in members):
-            # The package writes `Literal[…] | str`, so that it never stops a caller; Stripe does.
+        if any(get_origin(one) is typing.Literal and get_args(one) != ("",) for one in members):
+            # The package writes `Literal[…] | str`, so that it never stops a caller; Stripe does. (`""` alone takes a
+            # member away.)
             members = tuple(one for one in members if one is not str)
         members = tuple(one for one in members if "UntypedStripeObject" not in str(one))
         return Union[tuple(_strict(one) for one in members)]  # noqa: UP007  # made from a tuple

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import httpx
+from msgspec.structs import replace
 
 from holdfirst.payment.money import Money
 from holdfirst.payment.payment import Methods, Mode
@@ -33,6 +34,7 @@ LANGUAGES = frozenset({"CS", "EN", "SK", "DE", "PL", "HU", "FR", "RO", "BG", "HR
 HOLDS = ("PAYMENT_CARD",)
 """Instruments that can promise. Wallets may, but GoPay does not say so."""
 NAME_LENGTH_MAX = 128
+CAME_TO_NOTHING = Refused("GoPay says that it failed")
 _ID = re.compile(r"[0-9]{1,20}")
 _MEMBERS = ("goid", "client_id", "client_secret")
 
@@ -135,7 +137,8 @@ class GoPayProvider:
         answer = await self._calls.call(
             "POST", f"/payments/payment/{provider_ref}/refund", account, form=form
         )
-        return _result(answer)
+        # One that came to nothing may go through later; a capture or a void never does.
+        return _result(answer, replace(CAME_TO_NOTHING, for_now=True))
 
     def read_notification(self, notification: Notification, account: Credentials) -> Hint | BadNotification:  # noqa: ARG002  # nothing is signed
         """`?id=…`, from anybody: a hint about a payment that we know, or nothing."""
@@ -149,8 +152,8 @@ class GoPayProvider:
         if isinstance(token, Unknown):
             return token
         if isinstance(token, Refused):
-            return Standing(charges_enabled=False, problem="key_refused")
-        return Standing(charges_enabled=True)
+            return Standing(charges_enabled=False, problem="key_refused", identity=account.secrets["goid"])
+        return Standing(charges_enabled=True, identity=account.secrets["goid"])
 
     async def _payment(self, ref: str, account: Credentials) -> dict[str, Any] | Refused | Unknown:
         if _ID.fullmatch(ref) is None:
@@ -171,7 +174,10 @@ class GoPayProvider:
             return Done()
         if before.get("state") != "AUTHORIZED":
             return Refused(f"the payment is {before.get('state')}")
-        return _result(await self._calls.call("POST", f"/payments/payment/{ref}/{verb}", account, form={}))
+        return _result(
+            await self._calls.call("POST", f"/payments/payment/{ref}/{verb}", account, form={}),
+            CAME_TO_NOTHING,
+        )
 
 
 def _asked_for(spec: CheckoutSpec, account: Credentials) -> dict[str, Any]:
@@ -207,7 +213,7 @@ def _language(tag: str | None) -> str:
     return wanted if wanted in LANGUAGES else "EN"
 
 
-def _result(answer: Any) -> Done | Accepted | Refused | Unknown:
+def _result(answer: Any, failed: Refused) -> Done | Accepted | Refused | Unknown:
     if isinstance(answer, Failed):
         return answer.refusal()
     if isinstance(answer, Refused | Unknown):
@@ -218,6 +224,6 @@ def _result(answer: Any) -> Done | Accepted | Refused | Unknown:
         case "ACCEPTED":
             return Accepted()
         case "FAILED":
-            return Refused("GoPay says that it failed", for_now=True)
+            return failed
         case other:
             return Unknown(f"not known: result {other}")

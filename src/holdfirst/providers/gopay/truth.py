@@ -36,7 +36,7 @@ def truth_of(
         return Unknown(f"not known: state {state}")
     amount = Money(int(payment["amount"]), str(payment["currency"]))
     captured = amount.amount_minor if phase is Phase.CAPTURED else 0
-    held = promised and phase in (Phase.AUTHORIZED, Phase.CAPTURED)
+    held = phase is Phase.AUTHORIZED or (promised and phase is Phase.CAPTURED)
     return Truth(
         phase=phase,
         amount=amount,

@@ -19,10 +19,16 @@ LIFE_MIN = timedelta(minutes=31)
 """Stripe wants at least 30 minutes; one more for clocks that differ. The checkout outlives the hold, and is closed by us."""
 NAME_LENGTH_MAX = 250
 
-# Methods whose money arrives days after "complete": nobody's slot waits for those.
+# Methods that Stripe can hold: those whose options have a `capture_method`.
+HOLDS = (
+    "affirm", "afterpay_clearpay", "alma", "amazon_pay", "billie", "card", "cashapp", "kakao_pay", "klarna", "kr_card",
+    "link", "mobilepay", "naver_pay", "payco", "paypal", "revolut_pay", "samsung_pay", "satispay", "scalapay", "sequra",
+    "sunbit",
+)  # fmt: skip
+# Methods whose money arrives long after the page (Pix: a code that can be paid for a day): nobody's slot waits for those.
 DELAYED = (
     "acss_debit", "au_becs_debit", "bacs_debit", "boleto", "customer_balance", "konbini", "multibanco",
-    "nz_bank_account", "oxxo", "payto", "sepa_debit", "sofort", "us_bank_account",
+    "nz_bank_account", "oxxo", "payto", "pix", "sepa_debit", "sofort", "us_bank_account",
 )  # fmt: skip
 
 _LOCALES = {
@@ -116,7 +122,8 @@ def session_params(spec: CheckoutSpec) -> "SessionCreateParams | None":
         # Methods that cannot hold disappear from the page.
         intent["capture_method"] = "manual"
     else:
-        params["payment_method_options"] = {"card": {"capture_method": "manual"}}
+        options: Any = {method: {"capture_method": "manual"} for method in HOLDS}
+        params["payment_method_options"] = options
         params["excluded_payment_method_types"] = list(DELAYED)
     return params
 

@@ -57,9 +57,9 @@ async def standing(client: stripe.StripeClient, account: Credentials) -> Standin
     except stripe.StripeError as error:
         return Unknown(type(error).__name__)
     if seen.charges_enabled:
-        return Standing(charges_enabled=True)
+        return Standing(charges_enabled=True, identity=seen.id)
     reason = seen.requirements.disabled_reason if seen.requirements else None
-    return Standing(charges_enabled=False, problem=reason or "charges_disabled")
+    return Standing(charges_enabled=False, problem=reason or "charges_disabled", identity=seen.id)
 
 
 async def register(client: stripe.StripeClient, url: str) -> Registered | Refused | Unknown:
