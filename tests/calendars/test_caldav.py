@@ -90,15 +90,15 @@ async def test_what_the_host_changed_meanwhile_does_not_stop_us(caldav: CalDav, 
     assert send("PUT", own.ref, vevent(own.uid, "20261207T120000Z", "20261207T130000Z"))[0] in (201, 204)
     await caldav.write(place, hold(state=EventState.CONFIRMED), etag)
     await caldav.delete(place, own.uid, etag)
-    assert not await caldav.exists(place, own.uid)
+    assert not await caldav.find(place, own.uid)
 
 
 async def test_an_event_that_was_taken_away_is_said_to_be_gone(caldav: CalDav, place: Place):
     etag = await caldav.write(place, hold(), None)
     [own] = await caldav.own(place, marker("acc_1"))
-    assert await caldav.exists(place, own.uid)
+    assert await caldav.find(place, own.uid)
     send("DELETE", own.ref)
-    assert not await caldav.exists(place, own.uid)
+    assert not await caldav.find(place, own.uid)
     with pytest.raises(EventGone):
         await caldav.write(place, hold(state=EventState.CONFIRMED), etag)
 

@@ -101,12 +101,12 @@ async def test_a_deleted_id_is_never_used_again(fake: FakeGoogle, adapter: Googl
     await adapter.delete(PLACE, hold().uid, etag)
     await adapter.delete(PLACE, hold().uid, etag)
     await adapter.delete(PLACE, "hfnever00", None)
-    assert not await adapter.exists(PLACE, hold().uid)
+    assert not await adapter.find(PLACE, hold().uid)
     for known in (None, etag):
         with pytest.raises(EventGone):
             await adapter.write(PLACE, hold(), known)
     await adapter.write(PLACE, hold(1), None)
-    assert await adapter.exists(PLACE, hold(1).uid)
+    assert await adapter.find(PLACE, hold(1).uid)
 
 
 BUSY: dict[str, tuple[dict[str, Any], bool]] = {

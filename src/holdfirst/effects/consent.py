@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 import msgspec
 
-from holdfirst.calendar.provider import Access
 from holdfirst.clock import wall
 from holdfirst.effects.connect_calendar import discover
 from holdfirst.effects.world import World
@@ -45,7 +44,7 @@ async def come_back(world: World, provider: str, state: str, code: str) -> Conne
 
 
 async def _let_in(world: World, connection: Connection, secrets: Mapping[str, str]) -> Connection | Refusal:
-    there = await discover(world, connection.provider, Access(secrets=secrets), "code")
+    there = await discover(world, connection.provider, secrets, "code")
     if isinstance(there, Refusal):
         return there
     # Where to go on to was sealed with the connection before it had anything else to seal.
@@ -53,8 +52,8 @@ async def _let_in(world: World, connection: Connection, secrets: Mapping[str, st
         world.key_ring.unseal(connection.sealed_credentials, connection.id), type=dict[str, str]
     )
     kept = {name: before[name] for name in ("return_url",) if name in before}
-    sealed = world.key_ring.seal(msgspec.json.encode(kept | dict(secrets)), connection.id)
-    return await world.database.run(calendar_connections.let_in_again, connection.id, there, sealed)
+    sealed = world.key_ring.seal(msgspec.json.encode(kept | dict(there.secrets)), connection.id)
+    return await world.database.run(calendar_connections.let_in_again, connection.id, there.found, sealed)
 
 
 def onward(world: World, connection: Connection) -> str | None:
