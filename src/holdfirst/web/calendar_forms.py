@@ -115,8 +115,8 @@ def secrets_of(
             if form.url is None:
                 return invalid("url", "is needed for a feed")
             return {"url": form.url}, "url"
-        case "google":
-            # Without a token: the host is sent to Google's own page.
+        case "google" | "microsoft":
+            # Without a token: the host is sent to the company's own page.
             token = {} if form.refresh_token is None else {"refresh_token": form.refresh_token}
             onward = {} if form.return_url is None else {"return_url": form.return_url}
             return token | onward, "refresh_token"
