@@ -94,7 +94,7 @@ async def open_parts(settings: Settings, database_url: str, public_url: str) -> 
             mail_from=settings.mail_from,
             calendars=calendars,
             consents={name: one for name, one in calendars.items() if isinstance(one, Google | Microsoft)},
-            pushes={name: one for name, one in calendars.items() if isinstance(one, Google)},
+            pushes={name: one for name, one in calendars.items() if isinstance(one, Google | Microsoft)},
         )
         await database.run(accounts.found, key_ring)
         yield Parts(settings, world, doorbell, company)

@@ -10,6 +10,8 @@ behaves is by Microsoft's documents, and where they are silent by what people re
   (microsoft-graph-docs#7632); not that an occurrence was deleted (#4501); a token that is too old is 410
 - a whole day is midnight to midnight, whatever zone is preferred (microsoft-graph-docs#1802)
 - a mailbox answers few requests of an app at once, else 429 (concepts/throttling-limits)
+- a subscription is promised once the address has echoed a token, within 10 s, as plain text and decoded; it lasts under
+  10,080 minutes, and at least 45; what becomes of it is told to the same address (concepts/change-notifications-…)
 - a refresh token is answered with another one (entra/identity-platform/refresh-tokens)
 """
 
@@ -17,16 +19,17 @@ import asyncio
 import base64
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
 import uvicorn
 
-from .graph_rules import FILTER, Foul, check_event, check_query, instant, preferences
+from .graph_rules import FILTER, Foul, check_event, check_query, check_subscription, instant, preferences
 
 Json = dict[str, Any]
 HOME, SHARED = "AAMkHome=", "AAMkShared/x="
@@ -51,7 +54,10 @@ class FakeGraph:
     calls), `latency`, `lag` (so many of the newest changes are told to nobody who lists), `revoked`, `rotates`,
     `duplicate` (the status of a transaction id used twice), `remembers` (whether they are known at all), `stale` (what
     an old delta token is answered with, and from which change on), `tells` ("all" or "some" of a changed series),
-    `bin_answers` (a deleted event can still be read by its name).
+    `bin_answers` (a deleted event can still be read by its name); `call` (how an address is reached: what it answers
+    to a POST), `handshake_seconds`, `watchable` (calendars that subscriptions are made for), `now` (Microsoft's clock).
+
+    `pushes`: what is on its way to whoever watches, as (address, body).
     """
 
     events: dict[str, Json] = field(default_factory=dict)
@@ -82,6 +88,13 @@ class FakeGraph:
     transactions: dict[str, tuple[Json, str]] = field(default_factory=dict)
     challenge: str = ""
     url: str = ""
+    call: Callable[[str, Json | None], Awaitable[tuple[int, str, str]]] | None = None
+    handshake_seconds: float = 10.0
+    watchable: set[str] = field(default_factory=lambda: {HOME, SHARED})
+    subscriptions: dict[str, Json] = field(default_factory=dict)
+    pushes: list[tuple[str, Json]] = field(default_factory=list)
+    names: Iterator[int] = field(default_factory=count)
+    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
     # What a host does, and what a test looks at.
 
@@ -118,6 +131,23 @@ class FakeGraph:
             "@odata.etag": f'W/"{key}"',
             "before": self.events.get(name, {}).get("calendar"),
         }
+        for ref, one in self.subscriptions.items():
+            if one["calendar"] in (event["calendar"], self.events[name]["before"]) and self._lives(one):
+                self.tell(ref, changeType="updated", resource=f"Users/u/Events/{name}")
+
+    def tell(self, ref: str, **news: Any) -> None:
+        """A notification, in a batch of its own."""
+        one = self.subscriptions[ref]
+        said = {
+            "subscriptionId": ref,
+            "subscriptionExpirationDateTime": one["expirationDateTime"],
+            "clientState": one["clientState"],
+            "tenantId": "84bd8158-6d4d-4958-8b9f-9d6445542f95",
+        }
+        self.pushes.append((one["notificationUrl"], {"value": [said | news]}))
+
+    def _lives(self, one: Json) -> bool:
+        return instant(one["expirationDateTime"]) > self.now()
 
     # Over HTTP.
 
@@ -157,13 +187,15 @@ class FakeGraph:
                 return fault, _error("ServiceUnavailable"), {}
             if fault == "cut_before":
                 return 0, None, {}
-            status, told = self._judged(method, path.removeprefix("/v1.0"), query, headers, body)
+            status, told = await self._judged(method, path.removeprefix("/v1.0"), query, headers, body)
             return (0 if fault == "cut_after" else status), told, {}
         finally:
             self.running -= 1
 
-    def _judged(self, *asked: Any) -> tuple[int, Json | None]:
+    async def _judged(self, *asked: Any) -> tuple[int, Json | None]:
         try:
+            if asked[1].startswith("/subscriptions"):
+                return await self._watch(asked[0], asked[1].split("/")[2:], asked[3], asked[4])
             return self._done(*asked)
         except Foul as foul:
             self.fouls.append(str(foul))
@@ -200,8 +232,7 @@ class FakeGraph:
     def _done(
         self, method: str, path: str, query_string: str, headers: dict[str, str], body: bytes
     ) -> tuple[int, Json | None]:
-        if headers.get("authorization", "").removeprefix("Bearer ") not in self.access_tokens:
-            raise Refused(401, "InvalidAuthenticationToken")
+        self._authorized(headers)
         query = dict(parse_qsl(query_string))
         wishes = preferences(headers.get("prefer", ""))
         if wishes.get("outlook.timezone", "UTC") != "UTC":
@@ -240,6 +271,55 @@ class FakeGraph:
             case [_, "me", "calendars", calendar, "events", name]:
                 return self._one(method, self._event(calendar, name), content, headers)
         raise Refused(400, "BadRequest")
+
+    def _authorized(self, headers: dict[str, str]) -> None:
+        if headers.get("authorization", "").removeprefix("Bearer ") not in self.access_tokens:
+            raise Refused(401, "InvalidAuthenticationToken")
+
+    async def _watch(
+        self, method: str, named: list[str], headers: dict[str, str], body: bytes
+    ) -> tuple[int, Json | None]:
+        self._authorized(headers)
+        content = json.loads(body) if body else None
+        if method == "POST":
+            check_subscription(content)
+            calendar = content["resource"].split("/", 2)[2].rpartition("/")[0]
+            if calendar not in self.watchable:
+                raise Refused(403, "ExtensionError")
+            until = self._until(content)
+            for address in (content["notificationUrl"], content["lifecycleNotificationUrl"]):
+                await self._shake_hands(address)
+            ref = f"sub-{next(self.names)}"
+            self.subscriptions[ref] = content | {"calendar": calendar, "expirationDateTime": until}
+            return 201, content | {"id": ref, "expirationDateTime": until}
+        [ref] = named
+        if ref not in self.subscriptions or not self._lives(self.subscriptions[ref]):
+            raise Refused(404, "ResourceNotFound")
+        if method == "DELETE":
+            del self.subscriptions[ref]
+            return 204, None
+        if set(content) != {"expirationDateTime"}:
+            raise Foul("of a subscription only its end can be changed")
+        self.subscriptions[ref] |= {"expirationDateTime": self._until(content)}
+        return 200, {"id": ref, "expirationDateTime": self.subscriptions[ref]["expirationDateTime"]}
+
+    def _until(self, content: Json) -> str:
+        now, wanted = self.now(), instant(content["expirationDateTime"])
+        if wanted > now + timedelta(minutes=10_080):
+            raise Refused(400, "InvalidRequest")
+        return max(wanted, now + timedelta(minutes=45)).strftime("%Y-%m-%dT%H:%M:%S.0000000Z")
+
+    async def _shake_hands(self, address: str) -> None:
+        token = "Validation: Testing client application reachability for subscription é+/="
+        if self.call is None:
+            raise Refused(400, "ValidationError")
+        try:
+            async with asyncio.timeout(self.handshake_seconds):
+                told = await self.call(f"{address}?validationToken={quote(token, safe='')}", None)
+        except TimeoutError:
+            raise Refused(400, "ValidationError") from None
+        if told[0] != 200 or not told[1].startswith("text/plain") or told[2] != token:
+            raise Refused(400, "ValidationError")
 
     def _one(self, method: str, event: Json, body: Any, headers: dict[str, str]) -> tuple[int, Json | None]:
         wishes = preferences(headers.get("prefer", ""))

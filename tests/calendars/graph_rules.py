@@ -105,6 +105,14 @@ WRITABLE: dict[str, Callable[[Any, str], None]] = {
     "singleValueExtendedProperties": properties,
 }
 EVENT = set(WRITABLE) | READ_ONLY | {"transactionId"}
+SUBSCRIPTION: dict[str, Callable[[Any, str], None]] = {
+    "changeType": one_of(("created,updated,deleted",)),
+    "notificationUrl": text,
+    "lifecycleNotificationUrl": text,
+    "resource": text,
+    "expirationDateTime": text,
+    "clientState": text,
+}
 LISTS: dict[str, set[str]] = {
     "calendars": {"$top", "$select"},
     "mailboxSettings": {"$select"},
@@ -134,6 +142,20 @@ def check_event(body: Any, *, creating: bool) -> None:
         body[edge]["dateTime"][11:19] == "00:00:00" for edge in ("start", "end")
     ):
         raise Foul("a whole day begins and ends at midnight")
+
+
+def check_subscription(body: Any) -> None:
+    """A new one says all of it; https alone is called, and a secret has at most 128 characters."""
+    members(**SUBSCRIPTION)(body, "subscription")
+    for name in ("notificationUrl", "lifecycleNotificationUrl"):
+        if not body[name].startswith("https://"):
+            raise Foul(f"{name} is not https")
+    if not re.fullmatch(r"me/calendars/.+/events", body["resource"]):
+        raise Foul(f"{body['resource']!r} cannot be watched")
+    if len(body["clientState"]) > 128:
+        raise Foul("clientState is too long")
+    if instant(body["expirationDateTime"]).tzinfo is None:
+        raise Foul("expirationDateTime has no offset")
 
 
 def check_query(what: str, query: dict[str, str]) -> None:

@@ -6,9 +6,23 @@ from datetime import datetime, timedelta
 from urllib.parse import quote
 
 from holdfirst.calendar.calendar_event import CalendarEvent, Change, Occurrence
-from holdfirst.calendar.provider import Access, Busy, Changes, EventGone, Found, FoundCalendar, Own, Place
+from holdfirst.calendar.provider import (
+    Access,
+    Busy,
+    Changes,
+    EventGone,
+    Found,
+    FoundCalendar,
+    Handshake,
+    Own,
+    Place,
+    Push,
+    WantedWatch,
+    Watch,
+)
 from holdfirst.errors import CalendarDenied, ProviderUnavailable
-from holdfirst.providers.microsoft import events, login
+from holdfirst.payment.provider import Notification
+from holdfirst.providers.microsoft import events, login, subscriptions
 from holdfirst.providers.microsoft.events import PROPERTY, SELECT, Json, Span, etag_of, id_of, uid_of, z
 from holdfirst.providers.microsoft.graph import Graph, Refused, readable, refusal
 from holdfirst.providers.microsoft.login import MicrosoftClient
@@ -151,6 +165,18 @@ class Microsoft:
     async def own(self, place: Place, marker: str) -> Sequence[Own]:
         marked = await self._marked(place, f"startswith(ep/value, '{marker}')")
         return [Own(uid_of(one), one["id"], etag_of(one)) for one in marked if uid_of(one).startswith(marker)]
+
+    async def watch(self, place: Place, wanted: WantedWatch) -> Watch:
+        return await subscriptions.watch(self._graph, place, wanted)
+
+    async def renew(self, place: Place, watch: Watch, until: datetime) -> Watch | None:
+        return await subscriptions.renew(self._graph, place, watch, until)
+
+    async def unwatch(self, place: Place, watch: Watch) -> None:
+        await subscriptions.unwatch(self._graph, place, watch)
+
+    def read_push(self, notification: Notification) -> Handshake | Sequence[Push]:
+        return subscriptions.read_push(notification)
 
     # Underneath
 
