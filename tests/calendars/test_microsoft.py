@@ -662,3 +662,19 @@ async def test_a_mailbox_that_is_asked_too_much_holds_nothing_and_breaks_nothing
     assert (refused.status_code, refused.json()["code"]) == (503, "calendar_unreachable")
     after = await house.ask("GET", f"/v1/calendar-connections/{told['id']}")
     assert after["status"] == "active"
+
+
+async def test_what_opens_an_account_is_exchanged_with_a_patch(house: House, fake: FakeGraph):
+    told = await connected(house)
+    path = f"/v1/calendar-connections/{told['id']}"
+    fake.grants.clear()
+    fake.access_tokens.clear()
+    await house.ask("POST", f"{path}/sync", {})
+    assert (await house.ask("GET", path))["status"] == "broken"
+    account = {"url": "https://calendar.example/", "username": "u", "password": "p"}
+    for wrong in ({"credentials": account}, {"url": account["url"]}, {"refresh_token": "wrong"}):
+        answer = await house.call("PATCH", path, wrong)
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "refresh_token")
+    fake.grants.add("M.other")
+    after = await house.ask("PATCH", path, {"refresh_token": "M.other"})
+    assert (after["status"], after["last_error"]) == ("active", None)

@@ -46,7 +46,12 @@ async def reconnect(
     there = await discover(world, connection.provider, secrets, field)
     if isinstance(there, Refusal):
         return there
-    sealed = world.key_ring.seal(msgspec.json.encode(there.secrets), connection.id)
+    # Where to go on to was sealed with the connection before it had anything else to seal.
+    before = msgspec.json.decode(
+        world.key_ring.unseal(connection.sealed_credentials, connection.id), type=dict[str, str]
+    )
+    kept = {name: before[name] for name in ("return_url",) if name in before}
+    sealed = world.key_ring.seal(msgspec.json.encode(kept | dict(there.secrets)), connection.id)
     return await world.database.run(calendar_connections.let_in_again, connection.id, there.found, sealed)
 
 
