@@ -216,7 +216,7 @@ class FakeGraph:
             return 400, {"error": "invalid_grant", "error_description": "AADSTS50173: revoked"}
         elif self.forgets_used:
             self.grants.discard(form["refresh_token"])
-        access = f"access{len(self.access_tokens)}"
+        access = f"access{next(self.names)}"
         self.access_tokens.add(access)
         told = {
             "token_type": "Bearer",
@@ -225,7 +225,7 @@ class FakeGraph:
             "scope": "Calendars.ReadWrite",
         }
         if self.rotates:
-            told["refresh_token"] = f"M.refresh{len(self.grants) + len(self.access_tokens)}"
+            told["refresh_token"] = f"M.refresh-{next(self.names)}"
             self.grants.add(str(told["refresh_token"]))
         return 200, told
 

@@ -678,3 +678,14 @@ async def test_what_opens_an_account_is_exchanged_with_a_patch(house: House, fak
     fake.grants.add("M.other")
     after = await house.ask("PATCH", path, {"refresh_token": "M.other"})
     assert (after["status"], after["last_error"]) == ("active", None)
+
+
+async def test_a_lost_answer_is_looked_for_before_it_is_written_again(house: House, fake: FakeGraph):
+    """Nobody says how long a transaction id is remembered: here, not at all."""
+    await house.held("free")
+    fake.remembers = False
+    fake.faults["POST"] = ["cut_after", "cut_after"]
+    await connected(house)
+    await house.settle()
+    assert len([one for one in fake.asked if one.startswith("POST")]) == 2
+    assert ours(fake) == ours(fake, SHARED) == [("Hold: free", "tentative")]
