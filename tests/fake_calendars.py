@@ -102,8 +102,12 @@ class FakeCalendars:
     async def delete(self, place: Place, uid: str, etag: str | None) -> None:
         await self._call("delete", lambda: self.take(place.ref, uid))
 
-    async def exists(self, place: Place, uid: str) -> bool:
-        return await self._call("exists", lambda: uid in self.shelves[place.ref])
+    async def find(self, place: Place, uid: str) -> str | None:
+        def look() -> str | None:
+            there = self.shelves[place.ref].get(uid)
+            return None if there is None else there.etag
+
+        return await self._call("find", look)
 
     async def changes(
         self, place: Place, token: str | None, known: Mapping[str, str], window: tuple[datetime, datetime]

@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     calendar_poll_seconds: Annotated[int, Field(ge=1, le=3600)] = 30
     google_client_id: str | None = None
     google_client_secret: str | None = None
+    microsoft_client_id: str | None = None
+    microsoft_client_secret: str | None = None
+    microsoft_tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+$")] = "common"
     database_connections_max: Annotated[int, Field(ge=2, le=500)] = 16
 
     @property

@@ -26,6 +26,7 @@ from holdfirst.providers.gopay import GoPayProvider
 from holdfirst.providers.icalendar_reader import IcalendarReader
 from holdfirst.providers.ics import Ics
 from holdfirst.providers.mail_files import MailFiles
+from holdfirst.providers.microsoft import Microsoft, MicrosoftClient
 from holdfirst.providers.outward import Outward
 from holdfirst.providers.sandbox import Books, SandboxCompany, SandboxProvider
 from holdfirst.providers.smtp import Smtp
@@ -92,8 +93,8 @@ async def open_parts(settings: Settings, database_url: str, public_url: str) -> 
             public_url=public_url,
             mail_from=settings.mail_from,
             calendars=calendars,
-            consents={name: one for name, one in calendars.items() if isinstance(one, Google)},
-            pushes={name: one for name, one in calendars.items() if isinstance(one, Google)},
+            consents={name: one for name, one in calendars.items() if isinstance(one, Google | Microsoft)},
+            pushes={name: one for name, one in calendars.items() if isinstance(one, Google | Microsoft)},
         )
         await database.run(accounts.found, key_ring)
         yield Parts(settings, world, doorbell, company)
@@ -157,6 +158,13 @@ async def _calendars(settings: Settings, stack: contextlib.AsyncExitStack) -> di
     if settings.google_client_id and settings.google_client_secret:
         client = GoogleClient(settings.google_client_id, settings.google_client_secret)
         known[Google.name] = Google(outward, client)
+    if settings.microsoft_client_id and settings.microsoft_client_secret:
+        registered = MicrosoftClient(
+            client_id=settings.microsoft_client_id,
+            client_secret=settings.microsoft_client_secret,
+            tenant=settings.microsoft_tenant,
+        )
+        known[Microsoft.name] = Microsoft(outward, registered)
     return known
 
 

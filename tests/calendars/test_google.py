@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Google adapter against a fake whose referee is Google's own description of the API; and Google's own client
-against the same fake, so that the fake is not only what we think of it.
+against the same fake, so that the fake is not only what we think of it. What every adapter keeps is in test_contract.py.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -70,15 +70,12 @@ async def test_calendars_are_found_the_own_one_first(fake: FakeGoogle, adapter: 
     ]
 
 
-async def test_a_hold_is_there_once_private_and_silent(fake: FakeGoogle, adapter: Google):
-    for _ in range(3):
-        await adapter.write(PLACE, hold(), None)
+async def test_a_hold_is_private_and_silent(fake: FakeGoogle, adapter: Google):
+    await adapter.write(PLACE, hold(), None)
     [event] = fake.calendars[HOST].values()
     assert (event["status"], event["visibility"], event["transparency"]) == ("tentative", "private", "opaque")
     assert event["reminders"] == {"useDefault": False, "overrides": []}
     assert "attendees" not in event
-    assert [one.uid for one in (await adapter.busy(PLACE, START, END)).occurrences] == [hold().uid]
-    assert [one.uid for one in await adapter.own(PLACE, MARK)] == [hold().uid]
 
 
 async def test_a_confirm_is_a_patch(fake: FakeGoogle, adapter: Google):
@@ -89,24 +86,13 @@ async def test_a_confirm_is_a_patch(fake: FakeGoogle, adapter: Google):
     assert (event["status"], event["summary"]) == ("confirmed", "Anna")
 
 
-async def test_what_the_host_changed_meanwhile_does_not_stop_us(fake: FakeGoogle, adapter: Google):
-    etag = await adapter.write(PLACE, hold(), None)
-    fake.put(HOST, hold().uid, summary="mine")
-    await adapter.write(PLACE, hold(title="ours"), etag)
-    assert fake.calendars[HOST][hold().uid]["summary"] == "ours"
-
-
 async def test_a_deleted_id_is_never_used_again(fake: FakeGoogle, adapter: Google):
     etag = await adapter.write(PLACE, hold(), None)
     await adapter.delete(PLACE, hold().uid, etag)
-    await adapter.delete(PLACE, hold().uid, etag)
     await adapter.delete(PLACE, "hfnever00", None)
-    assert not await adapter.exists(PLACE, hold().uid)
     for known in (None, etag):
         with pytest.raises(EventGone):
             await adapter.write(PLACE, hold(), known)
-    await adapter.write(PLACE, hold(1), None)
-    assert await adapter.exists(PLACE, hold(1).uid)
 
 
 BUSY: dict[str, tuple[dict[str, Any], bool]] = {
@@ -136,29 +122,16 @@ async def test_what_is_busy(fake: FakeGoogle, adapter: Google, name: str):
     assert bool((await adapter.busy(PLACE, START, END)).occurrences) is busy
 
 
-async def test_changes_go_on_where_they_ended_page_by_page(fake: FakeGoogle, adapter: Google):
+async def test_many_events_come_page_by_page(fake: FakeGoogle, adapter: Google):
     fake.page_max = 2
     for number in range(5):
         fake.put(HOST, f"event{number}", **when())
     first = await adapter.changes(PLACE, None, {}, WINDOW)
-    assert (len(first.changed), first.whole) == (5, True)
-    fake.take(HOST, "event3")
-    fake.put(HOST, "event1", **when(START + timedelta(hours=3), END + timedelta(hours=3)))
+    assert len(first.changed) == 5
+    for number in range(3):
+        fake.take(HOST, f"event{number}")
     second = await adapter.changes(PLACE, first.token, {}, WINDOW)
-    assert ([one.uid for one in second.changed], list(second.removed), second.whole) == (
-        ["event1"],
-        ["event3"],
-        False,
-    )
-
-
-async def test_a_token_that_is_too_old_means_all_of_it(fake: FakeGoogle, adapter: Google):
-    fake.put(HOST, "event1", **when())
-    first = await adapter.changes(PLACE, None, {}, WINDOW)
-    fake.put(HOST, "event2", **when())
-    fake.oldest = fake.clock
-    told = await adapter.changes(PLACE, first.token, {}, WINDOW)
-    assert (sorted(one.uid for one in told.changed), told.whole) == (["event1", "event2"], True)
+    assert len(second.removed) == 3
 
 
 @pytest.mark.parametrize("status", [403, 429, 500, 503])

@@ -5,7 +5,7 @@ Whoever does not let us in any more raises `CalendarDenied`; that does not mend 
 """
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -16,12 +16,16 @@ from holdfirst.payment.provider import Notification
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
-    """`secrets`: as the host gave them. `server`: what discovery found and need not find again."""
+    """`secrets`: as the host gave them. `server`: what discovery found and need not find again.
+
+    `keep`: for a company that exchanges a secret when it is used: called with the one that counts from now on.
+    """
 
     secrets: Mapping[str, str]
     server: Mapping[str, str] = {}
     owners: Sequence[str] = ()
     """The host's own addresses, in lower case: whose "declined" counts."""
+    keep: Callable[[Mapping[str, str]], Awaitable[None]] | None = None
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +93,8 @@ class CalendarProvider(Protocol):
         ...
 
     async def write(self, place: Place, event: CalendarEvent, etag: str | None) -> str:
-        """There once, as it is here, however often it is asked. Answers the new etag.
+        """There once, as it is here, however often it is asked. Answers the new etag; where the company names events
+        itself, its name for this one stands first in it, before a space.
 
         `etag`: of what we last wrote; None: not written, or not known to be. Raises `EventGone` where it was there and
         has been taken away.
@@ -100,8 +105,10 @@ class CalendarProvider(Protocol):
         """Not there, whether or not it was."""
         ...
 
-    async def exists(self, place: Place, uid: str) -> bool:
-        """Whether our event is really there: what a sync says of a removal is asked again here."""
+    async def find(self, place: Place, uid: str) -> str | None:
+        """The etag of our event as it is there now; None: it is not. What a sync says of a removal is asked again here,
+        and what became of a write that was not answered.
+        """
         ...
 
     async def changes(

@@ -2,7 +2,7 @@
 """Where a calendar's calls go: its provider, with credentials unsealed for the length of the calls; few at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -11,6 +11,7 @@ from holdfirst.calendar.provider import Access, CalendarProvider, Place
 from holdfirst.effects.world import World
 from holdfirst.errors import CalendarDenied, ProviderUnavailable
 from holdfirst.flows import calendar_health
+from holdfirst.store import calendars
 from holdfirst.store.calendars import Calendar, Connection
 
 AT_ONCE_MAX = 10
@@ -24,10 +25,17 @@ class CalendarDesk(msgspec.Struct, frozen=True):
 
 
 def access_of(world: World, connection: Connection) -> Access:
-    secrets = msgspec.json.decode(
-        world.key_ring.unseal(connection.sealed_credentials, connection.id), type=dict[str, str]
-    )
-    return Access(secrets=secrets, server=connection.server, owners=connection.owners)
+    """What the company exchanges is sealed and stored before it is used."""
+    sealed = connection.sealed_credentials
+    secrets = msgspec.json.decode(world.key_ring.unseal(sealed, connection.id), type=dict[str, str])
+
+    async def keep(exchanged: Mapping[str, str]) -> None:
+        nonlocal sealed
+        after = world.key_ring.seal(msgspec.json.encode(secrets | dict(exchanged)), connection.id)
+        if await world.database.run(calendars.exchange_credentials, connection.id, sealed, after):
+            sealed = after
+
+    return Access(secrets=secrets, server=connection.server, owners=connection.owners, keep=keep)
 
 
 @asynccontextmanager

@@ -13,9 +13,15 @@ from holdfirst.flows import calendar_connections
 from holdfirst.flows.calendar_connections import WantedConnection
 from holdfirst.refusal import Code, Refusal, invalid
 from holdfirst.store.calendars import Connection
-from holdfirst.store.database import Tx
 
 DISCOVER_SECONDS_MAX = 15.0
+
+
+class LetIn(msgspec.Struct, frozen=True):
+    """What is there, and what opens it from now on: a company may have exchanged a secret for another."""
+
+    found: Found
+    secrets: Mapping[str, str]
 
 
 async def connect(
@@ -25,31 +31,39 @@ async def connect(
     refusal = await world.database.run(calendar_connections.host_of, wanted.account_id, wanted.host_id)
     if refusal is not None:
         return refusal
-    found = await discover(world, wanted.provider, Access(secrets=secrets), field)
-    if isinstance(found, Refusal):
-        return found
-    return await world.database.run(calendar_connections.connect, wanted, found)
+    there = await discover(world, wanted.provider, secrets, field)
+    if isinstance(there, Refusal):
+        return there
+    sealed = world.key_ring.seal(msgspec.json.encode(there.secrets), wanted.id)
+    latest = msgspec.structs.replace(wanted, sealed=sealed)
+    return await world.database.run(calendar_connections.connect, latest, there.found)
 
 
 async def reconnect(
     world: World, connection: Connection, secrets: Mapping[str, str], field: str
 ) -> Connection | Refusal:
     """Other credentials for the same account: what was broken works again."""
-    found = await discover(world, connection.provider, Access(secrets=secrets), field)
-    if isinstance(found, Refusal):
-        return found
-    sealed = world.key_ring.seal(msgspec.json.encode(dict(secrets)), connection.id)
+    there = await discover(world, connection.provider, secrets, field)
+    if isinstance(there, Refusal):
+        return there
+    # Where to go on to was sealed with the connection before it had anything else to seal.
+    before = msgspec.json.decode(
+        world.key_ring.unseal(connection.sealed_credentials, connection.id), type=dict[str, str]
+    )
+    kept = {name: before[name] for name in ("return_url",) if name in before}
+    sealed = world.key_ring.seal(msgspec.json.encode(kept | dict(there.secrets)), connection.id)
+    return await world.database.run(calendar_connections.let_in_again, connection.id, there.found, sealed)
 
-    async def let_in(tx: Tx) -> Connection | Refusal:
-        return await calendar_connections.let_in_again(tx, connection.id, found, sealed)
 
-    return await world.database.run(let_in)
+async def discover(world: World, provider: str, secrets: Mapping[str, str], field: str) -> LetIn | Refusal:
+    latest = dict(secrets)
 
+    async def keep(exchanged: Mapping[str, str]) -> None:
+        latest.update(exchanged)
 
-async def discover(world: World, provider: str, access: Access, field: str) -> Found | Refusal:
     try:
         async with asyncio.timeout(DISCOVER_SECONDS_MAX):
-            found = await world.calendars[provider].discover(access)
+            found = await world.calendars[provider].discover(Access(secrets=secrets, keep=keep))
     except CalendarDenied as error:
         return invalid(field, f"does not let us in: {error}")
     except (ProviderUnavailable, TimeoutError) as error:
@@ -58,4 +72,4 @@ async def discover(world: World, provider: str, access: Access, field: str) -> F
         )
     if not found.calendars:
         return invalid(field, "opens an account without any calendar")
-    return found
+    return LetIn(found, latest)

@@ -3,16 +3,13 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping
 
 import msgspec
 
-from holdfirst.calendar.provider import Access
 from holdfirst.clock import wall
-from holdfirst.effects.connect_calendar import discover
+from holdfirst.effects.connect_calendar import reconnect
 from holdfirst.effects.world import World
 from holdfirst.errors import CalendarDenied, ProviderUnavailable
-from holdfirst.flows import calendar_connections
 from holdfirst.refusal import Code, Refusal, invalid
 from holdfirst.store import calendars
 from holdfirst.store.calendars import Connection
@@ -41,20 +38,7 @@ async def come_back(world: World, provider: str, state: str, code: str) -> Conne
         return invalid("code", str(error))
     except ProviderUnavailable as error:
         return Refusal(Code.CALENDAR_UNREACHABLE, str(error), retry_after=5)
-    return await _let_in(world, found, secrets)
-
-
-async def _let_in(world: World, connection: Connection, secrets: Mapping[str, str]) -> Connection | Refusal:
-    there = await discover(world, connection.provider, Access(secrets=secrets), "code")
-    if isinstance(there, Refusal):
-        return there
-    # Where to go on to was sealed with the connection before it had anything else to seal.
-    before = msgspec.json.decode(
-        world.key_ring.unseal(connection.sealed_credentials, connection.id), type=dict[str, str]
-    )
-    kept = {name: before[name] for name in ("return_url",) if name in before}
-    sealed = world.key_ring.seal(msgspec.json.encode(kept | dict(secrets)), connection.id)
-    return await world.database.run(calendar_connections.let_in_again, connection.id, there, sealed)
+    return await reconnect(world, found, secrets, "code")
 
 
 def onward(world: World, connection: Connection) -> str | None:

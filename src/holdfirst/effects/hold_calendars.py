@@ -141,7 +141,10 @@ async def _write(world: World, one: ToWrite, seconds: float) -> Outcome:
             if one.event is None:
                 await desk.provider.delete(desk.place, one.written.uid, one.written.etag)
                 return Outcome()
-            return Outcome(await desk.provider.write(desk.place, one.event, one.written.etag or None))
+            before = one.written.etag or None
+            if before is None and one.lost:
+                before = await desk.provider.find(desk.place, one.event.uid)
+            return Outcome(await desk.provider.write(desk.place, one.event, before))
     except EventGone:
         return Outcome(gone=True)
     except (ProviderUnavailable, CalendarDenied) as error:

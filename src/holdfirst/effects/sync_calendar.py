@@ -78,7 +78,7 @@ async def _really_gone(world: World, asked: ToSync, changes: Changes) -> Mapping
     not_gone = set(ours[ASKED_FOR_MAX:])
     async with calling(world, asked.calendar, asked.connection, CALL_SECONDS_MAX) as desk:
         for ref in ours[:ASKED_FOR_MAX]:
-            if await desk.provider.exists(desk.place, missing[ref]):
+            if await desk.provider.find(desk.place, missing[ref]) is not None:
                 not_gone.add(ref)
     return {ref: uid for ref, uid in missing.items() if ref not in not_gone}
 

@@ -24,12 +24,12 @@ WHOLE_EVERY = timedelta(days=1)
 
 
 class ToSync(msgspec.Struct, frozen=True, kw_only=True):
-    """`token` None: all of it. `known`: ref → (etag, uid). `ours`: the uids of what we have there."""
+    """`token` None: all of it. `known`: ref → (etag, uid). `ours`: uid → etag of what we have there."""
 
     calendar: Calendar
     connection: Connection
     known: Mapping[str, tuple[str, str]]
-    ours: Sequence[str]
+    ours: Mapping[str, str]
     token: str | None
     told: Told
     now: datetime
@@ -77,8 +77,10 @@ def gone(asked: ToSync, changes: Changes) -> dict[str, str]:
     missing = set(changes.removed) | (set(asked.known) - there if changes.whole else set())
     found = {ref: asked.known[ref][1] for ref in missing if ref in asked.known and ref not in there}
     seen = {one.uid for one in changes.changed} | {asked.known[ref][1] for ref in changes.unchanged}
-    for uid in asked.ours:
-        named = changes.whole or any(uid in ref for ref in changes.removed)
+    for uid, etag in asked.ours.items():
+        # What a company names itself has its name at the head of the etag.
+        name = etag.partition(" ")[0]
+        named = changes.whole or any(uid in ref or ref == name for ref in changes.removed)
         if named and uid not in seen and uid not in found.values():
             found[uid] = uid
     return found

@@ -88,8 +88,8 @@ class Ics:
     async def delete(self, place: Place, uid: str, etag: str | None) -> None:
         """There is nothing of ours in it."""
 
-    async def exists(self, place: Place, uid: str) -> bool:
-        return False
+    async def find(self, place: Place, uid: str) -> str | None:
+        return None
 
     async def own(self, place: Place, marker: str) -> Sequence[Own]:
         return ()

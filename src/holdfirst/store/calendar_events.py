@@ -223,13 +223,14 @@ async def of_calendar(tx: Tx, calendar_id: str) -> list[WrittenEvent]:
     return [_event(row) for row in rows]
 
 
-async def standing(tx: Tx, calendar_id: str) -> list[str]:
-    """The uids of what we have there, as far as we know."""
+async def standing(tx: Tx, calendar_id: str) -> dict[str, str]:
+    """What we have there, as far as we know: uid → etag."""
     rows = await tx.rows(
-        "select uid from calendar_event where calendar_id = $1 and state in ('hold', 'confirmed')",
+        "select uid, coalesce(etag, '') as etag from calendar_event"
+        " where calendar_id = $1 and state in ('hold', 'confirmed')",
         calendar_id,
     )
-    return [row["uid"] for row in rows]
+    return {row["uid"]: row["etag"] for row in rows}
 
 
 async def to_adopt(tx: Tx, host_id: str) -> list[tuple[str, str]]:

@@ -185,6 +185,17 @@ async def set_credentials(tx: Tx, connection_id: str, sealed: bytes) -> None:
     )
 
 
+async def exchange_credentials(tx: Tx, connection_id: str, before: bytes, after: bytes) -> bool:
+    """Unless somebody has given others meanwhile."""
+    tag = await tx.execute(
+        "update calendar_connection set sealed_credentials = $3 where id = $1 and sealed_credentials = $2",
+        connection_id,
+        before,
+        after,
+    )
+    return tag != "UPDATE 0"
+
+
 async def mark_host(tx: Tx, host_id: str) -> None:
     """Whether this host has calendars; read with each offer, so that a host without any pays for nothing."""
     await tx.execute(

@@ -27,7 +27,7 @@ from holdfirst.web.calendar_forms import (
     ConnectionQuery,
     calendar_answer,
     connection_answer,
-    secrets_in,
+    other_secrets_of,
     secrets_of,
 )
 from holdfirst.web.hosts import REPLAYED
@@ -87,8 +87,9 @@ async def list_calendars(call: Call) -> Answer:
 async def change_connection(call: Call) -> Answer:
     patch: ConnectionPatch = call.body
     connection, _ = await _load(call, call.path["connection"])
-    if patch.credentials is not None:
-        secrets, field = unless_refused(secrets_in(patch.credentials))
+    other = other_secrets_of(connection.provider, patch)
+    if other is not None:
+        secrets, field = unless_refused(other)
         unless_refused(await connect_calendar.reconnect(call.world, connection, secrets, field))
     roles = Roles(
         blocking=patch.blocking,

@@ -21,6 +21,7 @@ from holdfirst.store.calendars import (
 from holdfirst.web.instants import Instant, z, z_or_none
 from holdfirst.web.requests import Closed, Paging
 
+_WITH_CONSENT = ("google", "microsoft")
 Password = Annotated[str, Meta(min_length=1, max_length=1000)]
 
 
@@ -47,11 +48,15 @@ class ConnectionForm(Closed, frozen=True, kw_only=True):
 
 
 class ConnectionPatch(Closed, frozen=True, kw_only=True):
-    """`destination` null: none of this connection's calendars receives reservations."""
+    """`destination` null: none of this connection's calendars receives reservations. `credentials`, `url`,
+    `refresh_token`: as for a new connection to this provider.
+    """
 
     blocking: Annotated[list[str], Meta(max_length=100)] | None = None
     destination: str | UnsetType | None = UNSET
     credentials: Credentials | None = None
+    url: Url | None = None
+    refresh_token: Password | None = None
     when_broken: WhenBroken | None = None
     when_moved: WhenMoved | None = None
     when_deleted: WhenDeleted | None = None
@@ -110,26 +115,37 @@ def secrets_of(
     """What opens the account, and which field of the request it came in."""
     if form.provider not in known:
         return invalid("provider", f"must be one of: {', '.join(sorted(known))}")
-    match form.provider:
+    found = _secrets(form.provider, form)
+    if isinstance(found, Refusal) or form.return_url is None or form.provider not in _WITH_CONSENT:
+        return found
+    return found[0] | {"return_url": form.return_url}, found[1]
+
+
+def other_secrets_of(provider: str, patch: ConnectionPatch) -> tuple[dict[str, str], str] | Refusal | None:
+    """None: what opens the account stays as it is."""
+    if patch.credentials is None and patch.url is None and patch.refresh_token is None:
+        return None
+    if provider in _WITH_CONSENT and patch.refresh_token is None:
+        return invalid("refresh_token", f"is what opens an account at {provider}")
+    return _secrets(provider, patch)
+
+
+def _secrets(provider: str, form: ConnectionForm | ConnectionPatch) -> tuple[dict[str, str], str] | Refusal:
+    match provider:
         case "ics":
             if form.url is None:
                 return invalid("url", "is needed for a feed")
             return {"url": form.url}, "url"
-        case "google":
-            # Without a token: the host is sent to Google's own page.
+        case name if name in _WITH_CONSENT:
+            # Without a token: the host is sent to the company's own page.
             token = {} if form.refresh_token is None else {"refresh_token": form.refresh_token}
-            onward = {} if form.return_url is None else {"return_url": form.return_url}
-            return token | onward, "refresh_token"
+            return token, "refresh_token"
         case _:
             if form.credentials is None:
                 return invalid("credentials", "are needed for a CalDAV account")
-            return secrets_in(form.credentials)
-
-
-def secrets_in(credentials: Credentials) -> tuple[dict[str, str], str] | Refusal:
-    if (fault := url_fault(credentials.url)) is not None:
-        return invalid("credentials.url", fault)
-    return msgspec.structs.asdict(credentials), "credentials"
+            if (fault := url_fault(form.credentials.url)) is not None:
+                return invalid("credentials.url", fault)
+            return msgspec.structs.asdict(form.credentials), "credentials"
 
 
 def connection_answer(

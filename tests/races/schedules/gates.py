@@ -154,7 +154,7 @@ class GatedPayments(Gated):
 class GatedCalendars(Gated):
     name = "caldav"
     books = "calendar books"
-    asks = ("busy", "exists", "changes", "own")
+    asks = ("busy", "find", "changes", "own")
     calls = ("write", "delete")
 
 

@@ -159,7 +159,8 @@ export type components = {
         };
         /**
          * ConnectionPatch
-         * @description `destination` null: none of this connection's calendars receives reservations.
+         * @description `destination` null: none of this connection's calendars receives reservations. `credentials`, `url`,
+         *         `refresh_token`: as for a new connection to this provider.
          */
         ConnectionPatch: {
             /** @default null */
@@ -167,6 +168,10 @@ export type components = {
             /** @default null */
             credentials?: components["schemas"]["Credentials"] | null;
             destination?: string | null;
+            /** @default null */
+            refresh_token?: string | null;
+            /** @default null */
+            url?: string | null;
             /** @default null */
             when_broken?: components["schemas"]["WhenBroken"] | null;
             /** @default null */

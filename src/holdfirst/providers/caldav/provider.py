@@ -107,10 +107,8 @@ class CalDav:
                 return
         raise ProviderUnavailable("somebody else keeps writing our event")
 
-    async def exists(self, place: Place, uid: str) -> bool:
-        account = self._account(place.access)
-        answer = await account.ask("GET", _url(place, uid))
-        return _there(answer)
+    async def find(self, place: Place, uid: str) -> str | None:
+        return await self._etag(self._account(place.access), _url(place, uid))
 
     async def changes(
         self, place: Place, token: str | None, known: Mapping[str, str], window: tuple[datetime, datetime]

@@ -110,7 +110,9 @@ class Google:
                 raise refusal_of(answer)
         for _ in range(TRIES_MAX):
             if etag is None:
-                etag = await self._etag(place, event.uid)
+                etag = await self.find(place, event.uid)
+            if etag is None:
+                raise EventGone
             answer = await self._calls.ask(
                 place.access, "PATCH", _event(place, event.uid), body, {"if-match": etag}
             )
@@ -129,13 +131,14 @@ class Google:
         if answer.status not in (200, 204, 404, 410):
             raise refusal_of(answer)
 
-    async def exists(self, place: Place, uid: str) -> bool:
+    async def find(self, place: Place, uid: str) -> str | None:
         answer = await self._calls.ask(place.access, "GET", _event(place, uid))
         if answer.status in (404, 410):
-            return False
+            return None
         if answer.status != 200:
             raise refusal_of(answer)
-        return json_of(answer).get("status") != "cancelled"
+        told = json_of(answer)
+        return None if told.get("status") == "cancelled" else str(told["etag"])
 
     async def changes(
         self, place: Place, token: str | None, known: Mapping[str, str], window: tuple[datetime, datetime]
@@ -230,16 +233,6 @@ class Google:
             latest, page = told.get("nextSyncToken"), told.get("nextPageToken")
             if page is None:
                 return items, latest
-
-    async def _etag(self, place: Place, uid: str) -> str:
-        answer = await self._calls.ask(place.access, "GET", _event(place, uid))
-        if answer.status in (404, 410) or (
-            answer.status == 200 and json_of(answer).get("status") == "cancelled"
-        ):
-            raise EventGone
-        if answer.status != 200:
-            raise refusal_of(answer)
-        return str(json_of(answer)["etag"])
 
     async def _get(self, access: Access, path: str, **query: Any) -> Json:
         given = {name: value for name, value in query.items() if value is not None}
