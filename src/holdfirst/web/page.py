@@ -8,6 +8,8 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
+from holdfirst.language.words import Words
+
 _FOLDER = resources.files("holdfirst.web") / "templates"
 _STYLE = (_FOLDER / "page.css").read_text()
 _STYLE_DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
@@ -34,5 +36,6 @@ def template(name: str) -> Template:
     return _TEMPLATES.get_template(name)
 
 
-def render(page: Template, **words: Any) -> str:
-    return page.render(style=_STYLE, **words)
+def render(page: Template, words: Words, **values: Any) -> str:
+    """Pages that nobody but us writes; `words` says in which language."""
+    return page.render(style=_STYLE, language=words.language, direction=words.direction, **values)
