@@ -17,6 +17,7 @@ BUILT = BuiltAssets(
     {
         booking_page.ENTRY: Chunk("main-1.js", [], ["_shared.js"]),
         "_shared.js": Chunk("shared-2.js", ["style-3.css"]),
+        "../vue3/src/messages/de.json": Chunk("de-4.js"),
     },
     {
         "main-1.js": Asset(b"plain", {"br": b"brotli", "gz": b"gzipped"}, "text/javascript; charset=utf-8"),
@@ -68,6 +69,14 @@ async def test_the_shell_loads_what_was_built(site: Site) -> None:
     assert "unsafe" not in policy
     assert policy.endswith("frame-ancestors *")
     assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.usefixtures("built")
+async def test_the_shell_names_its_language_so_that_all_is_fetched_at_once(site: Site) -> None:
+    path = await page_of(site)
+    german = await site.get(path, key=None, headers={"accept-language": "de"})
+    assert '<link rel="modulepreload" href="/assets/de-4.js">' in german.text
+    assert "/assets/de-4.js" not in (await site.get(path, key=None)).text
 
 
 @pytest.mark.usefixtures("built")
@@ -195,7 +204,7 @@ async def test_a_server_that_cannot_answer_says_so_in_words(site: Site) -> None:
     assert "Einen Moment bitte" in answer.text
 
 
-async def test_a_window_of_its_own_is_told_to_close_and_led_nowhere(site: Site) -> None:
+async def test_a_window_of_its_own_is_told_to_close_and_not_led_on(site: Site) -> None:
     held = await site.held(11)
     back = f"{site.shop.world.public_url}{await page_of(site)}?holdfirst=popup"
     path = f"/v1/reservations/{held['id']}/checkout"
@@ -204,7 +213,8 @@ async def test_a_window_of_its_own_is_told_to_close_and_led_nowhere(site: Site) 
     answer = await site.get(f"/r/{held['id']}", key=None)
     assert answer.status_code == 200
     assert "You can close this window." in answer.text
-    assert "href" not in answer.text
+    # Where it was the whole window after all, there is a way on.
+    assert f'<a href="{back}&amp;reservation={held["id"]}" rel="noreferrer">Go on</a>' in answer.text
 
 
 @pytest.mark.usefixtures("built")

@@ -28,6 +28,7 @@ from holdfirst.web.operation import PUBLIC, Call, Operation
 from holdfirst.web.page import template
 
 ENTRY = "src/main.ts"
+SENTENCES = "../vue3/src/messages/{}.json"
 SHELL = template("shell.html")
 
 
@@ -142,6 +143,8 @@ def _shell(
         return notice_to_operators("This page is not here", NOT_BUILT)
     root = urlsplit(call.world.public_url).path.rstrip("/")
     scripts = assets.scripts(ENTRY)
+    if (spoken := SENTENCES.format(bootstrap.language)) in assets.chunks:
+        scripts += assets.scripts(spoken)
     words = words_in(bootstrap.language)
     page = SHELL.render(
         language=words.language,

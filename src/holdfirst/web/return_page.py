@@ -84,7 +84,7 @@ async def return_page(call: Call) -> Response[str]:
         title=words.say(title),
         text=" ".join(words.say(key) for key in [*below, *(["close_window"] if in_popup else [])]),
         refresh=REFRESH_SECONDS if standing.waiting else None,
-        onward=None if in_popup else onward,
+        onward=onward,
         go_on=words.say("go_on"),
     )
     headers = {**HEADERS, "vary": "Accept-Language"}

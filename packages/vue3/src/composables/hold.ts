@@ -178,7 +178,7 @@ export function createHold(
     else paymentWindow.close()
     const back = new URL(returnUrl ?? location.href)
     back.hash = returnUrl ? back.hash : ""
-    // The page that the window comes back to then says that it can be closed, and leads nowhere.
+    // The page that the window comes back to then says that it can be closed, and waits there.
     if (popup) back.searchParams.set("holdfirst", "popup")
     try {
       const told = await run("pay", async () => {
