@@ -158,6 +158,48 @@ async def test_a_reload_loses_nothing(practice: Practice, browsers: Browsers) ->
     assert len(practice.reservations(slug)) == 1
 
 
+async def test_a_reload_loses_nothing_that_was_typed(practice: Practice, browsers: Browsers) -> None:
+    slug = practice.offer(questions=QUESTIONS, guests_max=2)
+    page = await browsers.page()
+    await page.goto(practice.page(slug))
+    await choose(page)
+    await fill(page)
+    await page.get_by_label("What brings you here?").fill("Peace\nand quiet")
+    await page.get_by_label("Once").check()
+    await page.get_by_label("Rest").check()
+    await page.get_by_role("button", name="Add a guest").click()
+    await page.get_by_label("Guest 1", exact=True).fill("Ben")
+    await page.reload()
+    await expect(page.locator("[name=name]")).to_have_value("Anna Example")
+    await expect(page.get_by_label("What brings you here?")).to_have_value("Peace\nand quiet")
+    await expect(page.get_by_label("Once")).to_be_checked()
+    await expect(page.get_by_label("Rest")).to_be_checked()
+    await expect(page.get_by_label("Guest 1", exact=True)).to_have_value("Ben")
+    assert "Anna" not in page.url
+    kept = "JSON.stringify({...sessionStorage}) + JSON.stringify({...localStorage})"
+    assert "Anna" in await page.evaluate(kept)
+    # Sent, and it is the server's alone.
+    await to_payment(page)
+    await page.go_back()
+    await expect(page.get_by_text("The payment page is open.")).to_be_visible()
+    assert "Anna" not in await page.evaluate(kept)
+
+
+async def test_what_was_typed_goes_with_the_hold_and_along_to_the_next(
+    practice: Practice, browsers: Browsers
+) -> None:
+    slug = practice.offer(hold_seconds=4, extensions_max=0)
+    page = await browsers.page()
+    await page.goto(practice.page(slug))
+    await choose(page)
+    await fill(page)
+    await expect(page.get_by_role("heading", name="The time ran out")).to_be_visible()
+    assert "Anna" not in await page.evaluate("JSON.stringify({...sessionStorage})")
+    await page.get_by_role("button", name="Choose a time again").click()
+    await choose(page, 1)
+    await expect(page.locator("[name=name]")).to_have_value("Anna Example")
+
+
 async def test_back_from_the_payment_page_and_there_again(practice: Practice, browsers: Browsers) -> None:
     slug = practice.offer()
     page = await browsers.page()
