@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import expect
 
 from browser.conftest import Browsers
+from browser.hosting import pages_served
 from browser.practice import (
     QUESTIONS,
     Practice,
@@ -280,6 +281,33 @@ async def test_the_return_page_can_be_loaded_ten_times(practice: Practice, brows
     assert told["payment"]["captured"]["amount_minor"] == 6000
     confirmations = [mail for mail in practice.mails(reservation) if "Subject: Confirmed" in mail]
     assert len(confirmations) == 1
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+async def test_the_return_page_waits_for_the_truth_and_goes_on_to_the_shop(
+    practice: Practice, browsers: Browsers, scripts: bool
+) -> None:
+    """With scripts it asks, and is not loaded anew before there is news; without, it loads itself."""
+    slug = practice.offer()
+    wish = {
+        "event_type": slug,
+        "start": _tomorrow(),
+        "customer": {"name": "Anna", "email": "anna@example.org"},
+    }
+    held = practice.ask("POST", "/v1/reservations", wish)
+    with pages_served({"/thanks": "<!doctype html><title>Thanks</title><h1>Thanks</h1>"}) as shop:
+        back = {"return_url": f"{shop}/thanks"}
+        opened = practice.ask("POST", f"/v1/reservations/{held['id']}/checkout", back)
+        page = await browsers.page(java_script_enabled=scripts)
+        loads: list[str] = []
+        page.on("framenavigated", lambda frame: loads.append(frame.url))
+        await page.goto(f"{practice.url}/r/{held['id']}")
+        await expect(page.get_by_role("heading", name="Confirming …")).to_be_visible()
+        await page.wait_for_timeout(3000)
+        assert (len(loads) == 1) == scripts
+        practice.act(opened["payment"]["provider_ref"], "authorize")
+        await page.wait_for_url(f"{shop}/thanks?reservation={held['id']}")
+    browsers.complaints = [one for one in browsers.complaints if "favicon" not in one]
 
 
 async def test_a_closed_tab_is_booked_all_the_same(practice: Practice, browsers: Browsers) -> None:

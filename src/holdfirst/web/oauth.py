@@ -37,7 +37,7 @@ async def callback(call: Call) -> Response[Any]:
 
 
 def _page(title: str, text: str) -> Response[str]:
-    page = render(PAGE, ENGLISH, title=title, text=text, refresh=None, onward=None)
+    page = render(PAGE, ENGLISH, title=title, text=text, waiting=None, onward=None)
     return Response(page, status_code=200, headers=HEADERS, media_type="text/html")
 
 

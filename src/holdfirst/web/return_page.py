@@ -23,10 +23,9 @@ from holdfirst.store.database import Tx
 from holdfirst.web.instants import Instant, z
 from holdfirst.web.languages import words_for
 from holdfirst.web.operation import PUBLIC, Answer, Call, Operation
-from holdfirst.web.page import HEADERS, render, template
+from holdfirst.web.page import HEADERS, WAITING, render, template
 from holdfirst.web.reservation_view import Seen, no_such_reservation, paying, see
 
-REFRESH_SECONDS = 2
 POPUP = "holdfirst"
 PAGE = template("return.html")
 
@@ -83,7 +82,7 @@ async def return_page(call: Call) -> Response[str]:
         words,
         title=words.say(title),
         text=" ".join(words.say(key) for key in [*below, *(["close_window"] if in_popup else [])]),
-        refresh=REFRESH_SECONDS if standing.waiting else None,
+        waiting=WAITING if standing.waiting else None,
         onward=onward,
         go_on=words.say("go_on"),
     )
