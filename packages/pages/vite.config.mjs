@@ -4,20 +4,24 @@
 import vue from "@vitejs/plugin-vue"
 import { fileURLToPath } from "node:url"
 import { defineConfig } from "vite"
+import { bareImports } from "../bare_imports.mjs"
 import { gregorianOnly } from "../gregorian.mjs"
 import { packed } from "../packed.mjs"
+import { squeezed } from "../squeezed.mjs"
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url))
 
-const LATER = /ManagePage|ManageBooking|later_steps|Countdown|HoldfirstForm|HoldfirstQuestion|HoldfirstPayment|HoldfirstSummary|calendar_links|composables\/form|frame\.ts|messages\/(?!en)/
+const LATER = /ManagePage|ManageBooking|later_steps|Countdown|HoldfirstForm|HoldfirstQuestion|HoldfirstPayment|HoldfirstSummary|calendar_links|composables\/form|frame\.ts|messages\//
 const isNeededAtOnce = (id) => !LATER.test(id) && !id.endsWith("src/main.ts")
 
 export default defineConfig({
   root: here("."),
   base: "./",
-  plugins: [gregorianOnly(), vue(), packed()],
+  plugins: [gregorianOnly(), bareImports(), vue(), squeezed(), packed()],
   resolve: {
     alias: [
+      // Every language is fetched when it is wanted, English too.
+      { find: "./english", replacement: here("src/no_english.ts") },
       { find: "@holdfirst/vue3/style.css", replacement: here("../vue3/src/style.css") },
       { find: /^@holdfirst\/vue3$/, replacement: here("../vue3/src/index.ts") },
       { find: /^@holdfirst\/vue3\/(.*)$/, replacement: here("../vue3/src/$1") },

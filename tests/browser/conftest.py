@@ -39,12 +39,16 @@ def practice(built_pages: None) -> Iterator[Practice]:
             server.clear_away()
 
 
-@pytest.fixture(scope="session")
-async def chromium() -> AsyncIterator[Browser]:
+def executable() -> str:
     path = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
     assert path is not None, "the browser tests need Chromium: make setup-browser"
+    return path
+
+
+@pytest.fixture(scope="session")
+async def chromium() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=executable(), args=["--no-sandbox"])
         yield browser
         await browser.close()
 

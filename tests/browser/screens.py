@@ -74,6 +74,36 @@ async def not_paid(page: Page, practice: Practice, query: str) -> None:
     await page.locator(".hf-payment .hf-first").wait_for()
 
 
+async def window_open(page: Page, practice: Practice, query: str) -> None:
+    await _pay_in_a_window(page, practice, query)
+    await page.locator(".hf-payment .hf-first").wait_for()
+
+
+async def window_blocked(page: Page, practice: Practice, query: str) -> None:
+    await page.add_init_script("window.open = () => null")
+    await _pay_in_a_window(page, practice, query)
+    await page.locator(".hf-payment a").wait_for()
+
+
+async def _pay_in_a_window(page: Page, practice: Practice, query: str) -> None:
+    asked = f"{query}&payment=popup" if query else "?payment=popup"
+    await page.goto(practice.page(practice.offer(**RULES)) + asked)
+    await page.locator(".hf-time").first.click()
+    await _fill(page)
+    await page.locator("[data-submit]").click()
+
+
+async def returning(page: Page, practice: Practice, query: str) -> None:
+    """Back from a checkout that somebody else's page had opened: it waits, without a script."""
+    slug = practice.offer()
+    start = (datetime.now(UTC) + timedelta(days=2)).replace(minute=0, second=0, microsecond=0)
+    customer = {"name": "Anna", "email": "anna@example.org"}
+    wish = {"event_type": slug, "start": start.isoformat(), "customer": customer}
+    held = practice.ask("POST", "/v1/reservations", wish)
+    practice.ask("POST", f"/v1/reservations/{held['id']}/checkout", {"return_url": "https://shop.example/"})
+    await page.goto(f"{practice.url}/r/{held['id']}{query}")
+
+
 async def booked(page: Page, practice: Practice, query: str) -> None:
     await paying(page, practice, query)
     await page.locator("[value=pay]").click()
@@ -134,6 +164,9 @@ SCREENS: dict[str, Go] = {
     "paying": paying,
     "not-yet-paid": not_yet_paid,
     "not-paid": not_paid,
+    "window-open": window_open,
+    "window-blocked": window_blocked,
+    "returning": returning,
     "booked": booked,
     "expired": expired,
     "managing": managing,

@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import expect
 
 from browser.conftest import Browsers
+from browser.hosting import pages_served
 from browser.practice import (
     QUESTIONS,
     Practice,
@@ -158,6 +159,48 @@ async def test_a_reload_loses_nothing(practice: Practice, browsers: Browsers) ->
     assert len(practice.reservations(slug)) == 1
 
 
+async def test_a_reload_loses_nothing_that_was_typed(practice: Practice, browsers: Browsers) -> None:
+    slug = practice.offer(questions=QUESTIONS, guests_max=2)
+    page = await browsers.page()
+    await page.goto(practice.page(slug))
+    await choose(page)
+    await fill(page)
+    await page.get_by_label("What brings you here?").fill("Peace\nand quiet")
+    await page.get_by_label("Once").check()
+    await page.get_by_label("Rest").check()
+    await page.get_by_role("button", name="Add a guest").click()
+    await page.get_by_label("Guest 1", exact=True).fill("Ben")
+    await page.reload()
+    await expect(page.locator("[name=name]")).to_have_value("Anna Example")
+    await expect(page.get_by_label("What brings you here?")).to_have_value("Peace\nand quiet")
+    await expect(page.get_by_label("Once")).to_be_checked()
+    await expect(page.get_by_label("Rest")).to_be_checked()
+    await expect(page.get_by_label("Guest 1", exact=True)).to_have_value("Ben")
+    assert "Anna" not in page.url
+    kept = "JSON.stringify({...sessionStorage}) + JSON.stringify({...localStorage})"
+    assert "Anna" in await page.evaluate(kept)
+    # Sent, and it is the server's alone.
+    await to_payment(page)
+    await page.go_back()
+    await expect(page.get_by_text("The payment page is open.")).to_be_visible()
+    assert "Anna" not in await page.evaluate(kept)
+
+
+async def test_what_was_typed_goes_with_the_hold_and_along_to_the_next(
+    practice: Practice, browsers: Browsers
+) -> None:
+    slug = practice.offer(hold_seconds=4, extensions_max=0)
+    page = await browsers.page()
+    await page.goto(practice.page(slug))
+    await choose(page)
+    await fill(page)
+    await expect(page.get_by_role("heading", name="The time ran out")).to_be_visible()
+    assert "Anna" not in await page.evaluate("JSON.stringify({...sessionStorage})")
+    await page.get_by_role("button", name="Choose a time again").click()
+    await choose(page, 1)
+    await expect(page.locator("[name=name]")).to_have_value("Anna Example")
+
+
 async def test_back_from_the_payment_page_and_there_again(practice: Practice, browsers: Browsers) -> None:
     slug = practice.offer()
     page = await browsers.page()
@@ -238,6 +281,33 @@ async def test_the_return_page_can_be_loaded_ten_times(practice: Practice, brows
     assert told["payment"]["captured"]["amount_minor"] == 6000
     confirmations = [mail for mail in practice.mails(reservation) if "Subject: Confirmed" in mail]
     assert len(confirmations) == 1
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+async def test_the_return_page_waits_for_the_truth_and_goes_on_to_the_shop(
+    practice: Practice, browsers: Browsers, scripts: bool
+) -> None:
+    """With scripts it asks, and is not loaded anew before there is news; without, it loads itself."""
+    slug = practice.offer()
+    wish = {
+        "event_type": slug,
+        "start": _tomorrow(),
+        "customer": {"name": "Anna", "email": "anna@example.org"},
+    }
+    held = practice.ask("POST", "/v1/reservations", wish)
+    with pages_served({"/thanks": "<!doctype html><title>Thanks</title><h1>Thanks</h1>"}) as shop:
+        back = {"return_url": f"{shop}/thanks"}
+        opened = practice.ask("POST", f"/v1/reservations/{held['id']}/checkout", back)
+        page = await browsers.page(java_script_enabled=scripts)
+        loads: list[str] = []
+        page.on("framenavigated", lambda frame: loads.append(frame.url))
+        await page.goto(f"{practice.url}/r/{held['id']}")
+        await expect(page.get_by_role("heading", name="Confirming …")).to_be_visible()
+        await page.wait_for_timeout(3000)
+        assert (len(loads) == 1) == scripts
+        practice.act(opened["payment"]["provider_ref"], "authorize")
+        await page.wait_for_url(f"{shop}/thanks?reservation={held['id']}")
+    browsers.complaints = [one for one in browsers.complaints if "favicon" not in one]
 
 
 async def test_a_closed_tab_is_booked_all_the_same(practice: Practice, browsers: Browsers) -> None:

@@ -115,6 +115,21 @@ async def test_a_dialog_from_a_link_and_from_the_button(practice: Practice, brow
         await expect(frame.get_by_role("heading", name="You are booked")).to_be_visible()
 
 
+async def test_what_the_loader_says_itself_is_in_the_frames_language(
+    practice: Practice, browsers: Browsers
+) -> None:
+    slug = practice.offer()
+    body = f'<a id="link" href="{practice.page(slug)}" data-holdfirst="popup" data-lang="de">Buchen</a>'
+    with pages_served({"/": host_page(practice, body), "/told.js": TOLD}) as shop:
+        page = await browsers.page()
+        await page.goto(shop)
+        await page.locator("#link").click()
+        frame = page.frame_locator("dialog[aria-label=Buchung] iframe[title=Buchung]")
+        await expect(frame.locator("html")).to_have_attribute("lang", "de")
+        await page.get_by_role("button", name="Schließen").click()
+        await expect(page.locator("dialog")).to_have_count(0)
+
+
 async def fill_in_frame(frame) -> None:
     await frame.locator("[name=name]").fill("Anna")
     await frame.locator("[name=email]").fill("anna@example.org")
@@ -255,7 +270,7 @@ async def test_a_hostile_prefill_is_text_and_short(practice: Practice, browsers:
     evil = "<img src=x onerror=alert(1)>"
     query = {
         "name": evil,
-        "email": "x" * 5000,
+        "email": "x" * 10_000,
         "answers.why": evil,
         "answers.unknown": "x",
         "month": "2026-99",

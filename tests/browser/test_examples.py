@@ -134,7 +134,7 @@ async def test_nuxt_renders_on_the_server_and_takes_over_without_a_mismatch(
         await page.locator(".hf-time").first.click()
         await fill(page)
         await page.get_by_role("button", name="Buchung bestätigen").click()
-        await expect(page.get_by_role("heading", name="Sie sind gebucht")).to_be_visible()
+        await expect(page.get_by_role("heading", name="Ihr Termin ist gebucht")).to_be_visible()
         await expect(page.get_by_role("status").last).to_contain_text("confirmed")
     # A mismatch would be a warning on the console, and fail the test: see `browsers`.
 

@@ -2,7 +2,6 @@
 """Networks that fail, clocks that are wrong, servers that say no: a clear sentence, a way to go on, nothing lost."""
 
 import asyncio
-import time
 
 import pytest
 from playwright.async_api import Route, expect
@@ -11,7 +10,17 @@ from browser.conftest import Browsers
 from browser.practice import Practice, choose, fill, held_by, to_payment
 
 CPU_SLOWDOWN = 4
+# A phone on a good 4G line: 40 ms to and fro, ten megabits down and five up.
 NETWORK = {"offline": False, "latency": 40, "downloadThroughput": 1_250_000, "uploadThroughput": 625_000}
+VISITS_MAX = 8
+FIRST_TIMES_MS_MAX = 1000
+# When the first times were in a frame that was drawn; each shift of the layout, and when.
+WATCH = """window.moves = []; window.seen = 0
+new PerformanceObserver((list) => list.getEntries().forEach((one) => moves.push([one.startTime, one.value])))
+  .observe({ type: 'layout-shift', buffered: true })
+const look = () => document.querySelector('.hf-time')
+  ? requestAnimationFrame(() => { seen = performance.now() }) : requestAnimationFrame(look)
+look()"""
 
 
 async def test_a_server_that_is_down_and_comes_back(practice: Practice, browsers: Browsers) -> None:
@@ -179,26 +188,53 @@ async def test_a_page_from_before_a_hold_ended_knows_it_when_it_is_seen_again(
     await expect(page.get_by_role("heading", name="This time is free again")).to_be_visible()
 
 
-async def test_times_are_there_within_a_second_on_a_phone_and_nothing_jumps_after(
-    practice: Practice, browsers: Browsers
-) -> None:
-    slug = practice.offer()
+def until(told: str) -> str:
+    """A promise of the first answer that is something: Playwright's own waiting evaluates texts, which our policy forbids."""
+    return f"new Promise((done) => {{ const look = setInterval(() => {{ const now = {told}; if (now) {{ clearInterval(look); done(now) }} }}, 10) }})"
+
+
+async def first_times(practice: Practice, browsers: Browsers, slug: str) -> tuple[float, list[float]]:
+    """On a phone that was never here: when the first times are seen, in milliseconds, and what jumps after that."""
     page = await browsers.page(viewport={"width": 390, "height": 844})
     session = await page.context.new_cdp_session(page)
     await session.send("Network.enable")
     await session.send("Network.emulateNetworkConditions", NETWORK)
     await session.send("Emulation.setCPUThrottlingRate", {"rate": CPU_SLOWDOWN})
-    await page.add_init_script(
-        """window.moves = []; new PerformanceObserver((list) => list.getEntries().forEach((one) => moves.push([one.startTime, one.value])))
-           .observe({ type: 'layout-shift', buffered: true })"""
-    )
-    began = time.monotonic()
+    await page.add_init_script(WATCH)
     await page.goto(practice.page(slug), wait_until="commit")
-    await page.locator(".hf-time").first.wait_for()
-    shown = await page.evaluate("performance.now()")
-    print(f"first times after {shown:.0f} ms; {time.monotonic() - began:.2f} s by the test's clock")
+    shown: float = await page.evaluate(until("seen"))
     await page.wait_for_timeout(1500)
-    after = await page.evaluate(
-        "(shown) => moves.filter(([at]) => at > shown + 50).map(([, by]) => by)", shown
+    after: list[float] = await page.evaluate("moves.filter(([at]) => at > seen).map(([, by]) => by)")
+    await page.context.close()
+    return shown, after
+
+
+async def test_times_are_there_within_a_second_on_a_phone_and_nothing_jumps_after(
+    practice: Practice, browsers: Browsers
+) -> None:
+    """The budget is one second, for the quickest of a few visits: what else this machine does can only add to it."""
+    slug = practice.offer()
+    visits: list[tuple[float, list[float]]] = []
+    while (
+        len(visits) < VISITS_MAX
+        and min([FIRST_TIMES_MS_MAX + 1, *(one for one, _ in visits)]) > FIRST_TIMES_MS_MAX
+    ):
+        visits.append(await first_times(practice, browsers, slug))
+    times = [shown for shown, _ in visits]
+    print(f"first times after {[round(one) for one in times]} ms")
+    assert min(times) <= FIRST_TIMES_MS_MAX, times
+    assert max(sum(after) for _, after in visits) < 0.01, visits
+
+
+async def test_what_jumps_would_be_seen(practice: Practice, browsers: Browsers) -> None:
+    """The same watch, with something that pushes the page down after the times are there."""
+    page = await browsers.page(viewport={"width": 390, "height": 844})
+    await page.add_init_script(WATCH)
+    await page.goto(practice.page(practice.offer()))
+    await page.evaluate(until("seen"))
+    await page.wait_for_timeout(100)
+    await page.evaluate(
+        "document.body.prepend(Object.assign(document.createElement('p'), {textContent: 'x'}))"
     )
-    assert sum(after) < 0.01
+    await page.evaluate("document.body.firstChild.style.cssText = 'height: 200px'")
+    await page.evaluate(until("moves.some(([at, by]) => at > seen && by > 0.01)"))

@@ -88,6 +88,33 @@ def test_hostile_names_stay_names(shared, name):
     assert text.startswith(f"Hello {name}".rstrip() + ",")
 
 
+def test_a_move_is_told_each_time_in_the_customers_language(shared):
+    customer = {"name": "Anna", "email": "anna@example.org", "locale": "de-AT", "time_zone": "Asia/Tokyo"}
+    held = shared.hold("free", customer=customer)
+    path = f"/v1/reservations/{held['id']}"
+    # A hold that moves is nobody's news.
+    shared.ask("POST", f"{path}/reschedule", {"start": shared.a_start()}, held["client_secret"])
+    shared.ask("POST", f"{path}/confirm", {}, held["client_secret"])
+    for _ in range(2):
+        shared.ask("POST", f"{path}/reschedule", {"start": shared.a_start()})
+    until(lambda: len(shared.mails(held)) == 3, "the mails")
+    folder = shared.server.data_dir / "mail"
+    texts = [
+        parsed(file.read_bytes()) for file in folder.glob("*.eml") if held["id"].encode() in file.read_bytes()
+    ]
+    ids = {message["message-id"] for message in texts}
+    assert ids == {f"<{held['id']}.{what}@holdfirst>" for what in ("confirmed", "moved.1", "moved.2")}
+    for message in texts:
+        text = is_a_plain_letter(message, held)
+        assert text.startswith("Guten Tag Anna,")
+        assert "Tokio (Japanische Normalzeit)" in text
+    assert sorted(message["subject"].split(":")[0] for message in texts) == [
+        "Bestätigt",
+        "Verlegt",
+        "Verlegt",
+    ]
+
+
 class Letters:
     """A mail server that keeps what it is given."""
 

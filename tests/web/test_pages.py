@@ -17,6 +17,7 @@ BUILT = BuiltAssets(
     {
         booking_page.ENTRY: Chunk("main-1.js", [], ["_shared.js"]),
         "_shared.js": Chunk("shared-2.js", ["style-3.css"]),
+        "../vue3/src/messages/de.json": Chunk("de-4.js"),
     },
     {
         "main-1.js": Asset(b"plain", {"br": b"brotli", "gz": b"gzipped"}, "text/javascript; charset=utf-8"),
@@ -68,6 +69,14 @@ async def test_the_shell_loads_what_was_built(site: Site) -> None:
     assert "unsafe" not in policy
     assert policy.endswith("frame-ancestors *")
     assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.usefixtures("built")
+async def test_the_shell_names_its_language_so_that_all_is_fetched_at_once(site: Site) -> None:
+    path = await page_of(site)
+    german = await site.get(path, key=None, headers={"accept-language": "de"})
+    assert '<link rel="modulepreload" href="/assets/de-4.js">' in german.text
+    assert "/assets/de-4.js" not in (await site.get(path, key=None)).text
 
 
 @pytest.mark.usefixtures("built")
@@ -135,6 +144,77 @@ async def test_the_language_is_the_visitors(site: Site, path: str, accepts: str,
     assert bootstrap_of(answer.text)["language"] == language
     direction = "rtl" if language == "ar" else "ltr"
     assert f'<html lang="{language}" dir="{direction}">' in answer.text
+
+
+BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8", "accept-language": "de-AT,de;q=0.9"}
+
+
+async def test_the_return_page_speaks_the_reservations_language_else_the_browsers(site: Site) -> None:
+    held = await site.held(customer={"name": "Anna", "email": "anna@example.org", "locale": "ar"})
+    answer = await site.get(f"/r/{held['id']}", key=None, headers=BROWSER)
+    assert '<html lang="ar" dir="rtl">' in answer.text
+    assert "لم تتم عملية الدفع" in answer.text
+    plain = await site.held(11, customer={"name": "Anna", "email": "anna@example.org"})
+    answer = await site.get(f"/r/{plain['id']}", key=None, headers=BROWSER)
+    assert '<html lang="de" dir="ltr">' in answer.text
+    assert "Accept-Language" in answer.headers["vary"]
+    answer = await site.get(f"/r/{held['id']}?lang=ja", key=None, headers=BROWSER)
+    assert '<html lang="ja" dir="ltr">' in answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "says"),
+    [
+        ("/b/nobody/nothing", 404, "Hier gibt es nichts zu buchen"),
+        ("/m/res_unknown", 404, "Diese Buchung gibt es nicht"),
+        ("/r/res_unknown", 404, "Diese Seite gibt es nicht"),
+        ("/nothing", 404, "Diese Seite gibt es nicht"),
+        ("/b/only-one-part", 404, "Diese Seite gibt es nicht"),
+        (
+            "/r/res_x?" + "&".join(f"a{number}=1" for number in range(80)),
+            400,
+            "Diese Adresse ist nicht lesbar",
+        ),
+    ],
+)
+async def test_a_person_reads_of_what_is_not_there_in_words(
+    site: Site, path: str, status: int, says: str
+) -> None:
+    answer = await site.get(path, key=None, headers=BROWSER)
+    assert answer.status_code == status
+    assert answer.headers["content-type"].startswith("text/html")
+    assert f'<h1 class="large">{says}</h1>' in answer.text
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+async def test_a_program_reads_of_it_as_a_problem(site: Site) -> None:
+    assert code(await site.get("/nothing", key=None)) == (404, "not_found")
+    assert code(await site.get("/r/res_unknown", key=None)) == (404, "reservation_not_found")
+    # The API is no place for people, whatever their browser asks for.
+    assert code(await site.get("/v1/nothing", key=None, headers=BROWSER)) == (404, "not_found")
+    assert code(await site.get("/v1/hosts", key=None, headers=BROWSER)) == (401, "unauthenticated")
+    assert code(await site.call("POST", "/nothing", key=None, headers=BROWSER)) == (404, "not_found")
+
+
+async def test_a_server_that_cannot_answer_says_so_in_words(site: Site) -> None:
+    await site.shop.database.close()
+    answer = await site.get("/r/res_x", key=None, headers=BROWSER)
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"]
+    assert "Einen Moment bitte" in answer.text
+
+
+async def test_a_window_of_its_own_is_told_to_close_and_not_led_on(site: Site) -> None:
+    held = await site.held(11)
+    back = f"{site.shop.world.public_url}{await page_of(site)}?holdfirst=popup"
+    path = f"/v1/reservations/{held['id']}/checkout"
+    opened = await site.post(path, {"return_url": back}, key=held["client_secret"])
+    assert opened.status_code == 200, opened.text
+    answer = await site.get(f"/r/{held['id']}", key=None)
+    assert answer.status_code == 200
+    assert "You can close this window." in answer.text
+    # Where it was the whole window after all, there is a way on.
+    assert f'<a href="{back}&amp;reservation={held["id"]}" rel="noreferrer">Go on</a>' in answer.text
 
 
 @pytest.mark.usefixtures("built")

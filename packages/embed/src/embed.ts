@@ -33,6 +33,18 @@ const PROTOCOL = 1
 const TYPES =
   "ready resize slot submitting reserved hold_expired released payment_started confirmed navigate close".split(" ")
 
+// What a screen reader says of the frame and of the button that closes the dialog; the rest is said inside.
+const WORDS = (
+  "en Booking Close de Buchung Schließen cs Rezervace Zavřít sk Rezervácia Zavrieť pl Rezerwacja Zamknij fr Réservation Fermer " +
+  "es Reserva Cerrar it Prenotazione Chiudi pt Reserva Fechar ja 予約 閉じる ar حجز إغلاق"
+).split(" ")
+
+/** As the frame speaks: what the page asks for, else the browser's language. */
+function words(options: Options): [string, string] {
+  const at = Math.max(0, WORDS.indexOf((options.lang ?? navigator.language).slice(0, 2)))
+  return [options.title ?? WORDS[at + 1] ?? "", WORDS[at + 2] ?? ""]
+}
+
 const make = <Tag extends keyof HTMLElementTagNameMap>(tag: Tag, style: Partial<CSSStyleDeclaration>) => {
   const element = document.createElement(tag)
   Object.assign(element.style, style)
@@ -71,7 +83,7 @@ function left(): string | null {
 function frame(options: Options, embed: string, element: HTMLElement): Handle {
   const inside = make("iframe", { border: "0", width: "100%", height: "640px", display: "block", colorScheme: "normal" })
   inside.allow = "payment *; clipboard-write"
-  inside.title = options.title ?? "Booking"
+  inside.title = words(options)[0]
   inside.referrerPolicy = "strict-origin-when-cross-origin"
   const listeners: [string, Listener][] = []
   let port: MessagePort | undefined
@@ -141,13 +153,14 @@ function open(options: Options): Handle {
     border: "0", padding: "0", width: "min(64rem, 100vw)", maxWidth: "100vw", height: "min(52rem, 100dvh)", maxHeight: "100dvh",
     borderRadius: "8px", overflow: "hidden",
   })
-  dialog.setAttribute("aria-label", options.title ?? "Booking")
+  const [title, close] = words(options)
+  dialog.setAttribute("aria-label", title)
   const shut = make("button", {
     position: "absolute", insetBlockStart: "8px", insetInlineEnd: "8px", width: "40px", height: "40px", border: "0",
     borderRadius: "8px", cursor: "pointer", font: "24px/1 sans-serif",
   })
   shut.textContent = "×"
-  shut.setAttribute("aria-label", "Close")
+  shut.setAttribute("aria-label", close)
   document.body.append(dialog)
   const handle = frame(options, "popup", dialog)
   Object.assign((dialog.firstChild as HTMLElement).style, { height: "100%" })

@@ -2,7 +2,7 @@
 // What the server wrote into the page, and what the address asks for; nothing of either is believed without a look.
 
 import { isZone, type EventType } from "@holdfirst/vue3/core"
-import type { Prefill } from "@holdfirst/vue3"
+import type { PaymentWay, Prefill } from "@holdfirst/vue3"
 
 export interface Bootstrap {
   page: "book" | "manage"
@@ -22,7 +22,7 @@ export interface Wishes {
   timeZone: string | null
   month: string | null
   seats: number | null
-  payment: "checkout" | "external"
+  payment: PaymentWay
   prefill: Prefill
 }
 
@@ -61,7 +61,7 @@ export function readWishes(search: string): Wishes {
     timeZone: zone && isZone(zone) ? zone : null,
     month: one("month", /^20\d\d-(0[1-9]|1[0-2])$/),
     seats: Number(one("seats", /^[1-9]\d?$/)) || null,
-    payment: query.get("payment") === "external" ? "external" : "checkout",
+    payment: (one("payment", /^(popup|external)$/) ?? "checkout") as PaymentWay,
     prefill,
   }
 }

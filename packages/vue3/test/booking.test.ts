@@ -158,6 +158,138 @@ describe("holding", () => {
   })
 })
 
+describe("what is typed", () => {
+  const typed = (wrapper: { find(selector: string): { setValue(text: string): Promise<void> } }) =>
+    wrapper.find("[name=name]").setValue("Anna")
+  const kept = () => sessionStorage.getItem("holdfirst draft res_1")
+
+  it("is there again after a reload, and in this tab alone", async () => {
+    const first = await page()
+    await times(first.wrapper)[0]!.trigger("click")
+    await flushPromises()
+    await typed(first.wrapper)
+    first.wrapper.unmount()
+    open = []
+    const second = await page()
+    await flushPromises()
+    expect((second.wrapper.find("[name=name]").element as HTMLInputElement).value).toBe("Anna")
+    expect(server.asked.some(({ query, body }) => `${query} ${JSON.stringify(body)}`.includes("Anna"))).toBe(false)
+  })
+
+  it("goes from the tab when it is sent", async () => {
+    const { wrapper, hold } = await page()
+    await times(wrapper)[0]!.trigger("click")
+    await flushPromises()
+    await typed(wrapper)
+    expect(kept()).toContain("Anna")
+    await hold.setDetails({ customer: { name: "Anna", email: "anna@example.org" } })
+    expect(kept()).toBeNull()
+  })
+
+  it("goes from the tab with the hold, and goes along to the next one of this page", async () => {
+    const { wrapper } = await page()
+    await times(wrapper)[0]!.trigger("click")
+    await flushPromises()
+    await typed(wrapper)
+    await wrapper.find(".hf-back button").trigger("click")
+    await flushPromises()
+    expect(kept()).toBeNull()
+    await times(wrapper)[0]!.trigger("click")
+    await flushPromises()
+    expect((wrapper.find("[name=name]").element as HTMLInputElement).value).toBe("Anna")
+  })
+
+  it("is left out where it is not what the form asks", async () => {
+    sessionStorage.setItem("holdfirst draft res_1", '{"name":7,"guests":"x","answers":[1],"email":{"a":1}}')
+    const { wrapper } = await page()
+    await times(wrapper)[0]!.trigger("click")
+    await flushPromises()
+    expect((wrapper.find("[name=name]").element as HTMLInputElement).value).toBe("")
+  })
+})
+
+describe("a payment in a window of its own", () => {
+  function browserWindow() {
+    const opened = {
+      closed: false, opener: {}, document: { title: "", body: { textContent: "" } }, replaced: "",
+      location: { replace: (url: string) => (opened.replaced = url) }, focus: vi.fn(), close: () => (opened.closed = true),
+    }
+    return opened
+  }
+  const standing = (outcome: string, waiting: boolean) => new Response(JSON.stringify({
+    reservation: "res_1", status: outcome === "confirmed" ? "confirmed" : "held", outcome, waiting, money: "none",
+    start: server.slots[0]!.start, end: server.slots[0]!.end, server_time: new Date(server.now).toISOString(),
+  }))
+
+  async function held() {
+    const found = await page({ payment: "popup" })
+    await times(found.wrapper)[0]!.trigger("click")
+    await flushPromises()
+    await found.wrapper.find("[name=name]").setValue("Anna")
+    await found.wrapper.find("[name=email]").setValue("anna@example.org")
+    return found
+  }
+
+  it("is opened in the click, led to the checkout, and closed when the server says how it ended", async () => {
+    const opened = browserWindow()
+    const open = vi.fn(() => opened)
+    vi.stubGlobal("open", open)
+    const { wrapper, hold } = await held()
+    void wrapper.find("[data-submit]").trigger("click")
+    expect(open).toHaveBeenCalledTimes(1)
+    expect(opened.opener).toBeNull()
+    server.standings = [standing("asking", true), standing("confirmed", false)]
+    await flushPromises()
+    await flushPromises()
+    expect(opened.replaced).toBe("https://pay.example/1")
+    expect(wrapper.find(".hf-payment [role=status]").text()).toContain("window that has opened")
+    await wrapper.find(".hf-payment button").trigger("click")
+    expect(opened.focus).toHaveBeenCalled()
+    await new Promise((resolve) => setTimeout(resolve, 1400))
+    await flushPromises()
+    expect(hold.status.value).toBe("confirmed")
+    expect(opened.closed).toBe(true)
+  })
+
+  it("is said to be closed where it is, and opened again for the same payment", async () => {
+    const first = browserWindow()
+    const second = browserWindow()
+    vi.stubGlobal("open", vi.fn().mockReturnValueOnce(first).mockReturnValueOnce(second))
+    const { wrapper } = await held()
+    server.standings = [standing("asking", true)]
+    await wrapper.find("[data-submit]").trigger("click")
+    await flushPromises()
+    first.closed = true
+    await new Promise((resolve) => setTimeout(resolve, 700))
+    expect(wrapper.find(".hf-payment [role=status]").text()).toContain("open it again")
+    await wrapper.find(".hf-payment .hf-first").trigger("click")
+    await flushPromises()
+    expect(second.replaced).toBe("https://pay.example/1")
+  })
+
+  it("leaves a link where the browser opened none", async () => {
+    vi.stubGlobal("open", vi.fn(() => null))
+    const { wrapper } = await held()
+    server.standings = [standing("asking", true)]
+    await wrapper.find("[data-submit]").trigger("click")
+    await flushPromises()
+    expect(wrapper.find(".hf-payment [role=status]").text()).toContain("did not open")
+    const link = wrapper.find(".hf-payment a")
+    expect([link.attributes("href"), link.attributes("target")]).toEqual(["https://pay.example/1", "_blank"])
+  })
+
+  it("is closed again where there is nothing to pay at", async () => {
+    const opened = browserWindow()
+    vi.stubGlobal("open", () => opened)
+    const { wrapper } = await held()
+    server.failures = [problem(422, "details_missing", { missing: ["customer.name"] })]
+    await wrapper.find("[data-submit]").trigger("click")
+    await flushPromises()
+    expect(opened.closed).toBe(true)
+    expect(wrapper.find(".hf-fault").exists()).toBe(true)
+  })
+})
+
 describe("looking", () => {
   it("jumps to the first free day ahead, and goes by the visitor's zone", async () => {
     const { calendar } = await page()

@@ -31,6 +31,8 @@ export class FakeServer {
   made = 0
   /** What the next calls are answered instead, first come first served. */
   failures: (Response | Error)[] = []
+  /** How it stands after a checkout, one answer a question; the last one stays. */
+  standings: Response[] = []
 
   fetch = async (input: RequestInfo | URL, init: RequestInit = {}): Promise<Response> => {
     const url = new URL(String(input))
@@ -52,6 +54,10 @@ export class FakeServer {
     if (path === "/v1/event-types/intro" || path === "/v1/event-types/other") return this.json(OFFER)
     if (path.endsWith("/slots")) return this.slotList()
     if (method === "POST" && path === "/v1/reservations") return this.reserve(String(body?.["start"]))
+    if (path.startsWith("/r/")) {
+      const told = this.standings.length > 1 ? this.standings.shift() : this.standings[0]
+      return told?.clone() ?? problem(404, "reservation_not_found")
+    }
     const verb = path.split("/")[4]
     if (!this.held || path.split("/")[3] !== this.held.id) return problem(404, "reservation_not_found")
     if (verb === "release") this.held = { ...this.held, status: "released" }

@@ -41,7 +41,7 @@ it("falls back to English for a language that we do not speak", async () => {
 it("counts as the language does", async () => {
   const polish = createWords(await loadMessages("pl"), "pl")
   expect([1, 3, 5].map((count) => polish.count("times_left", count))).toEqual([
-    "1 wolna godzina", "3 wolne godziny", "5 wolnych godzin",
+    "1 wolny termin", "3 wolne terminy", "5 wolnych terminów",
   ])
 })
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tell the customer what became of a reservation. Plain text; the same Message-ID for the same news."""
+"""Tell the customer what became of a reservation, in their language. Plain text; the same Message-ID for the same news."""
 
 from datetime import datetime
 from email.errors import HeaderParseError
@@ -7,13 +7,13 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTPUTF8
 from email.utils import format_datetime, parseaddr
-from zoneinfo import ZoneInfo
 
 import msgspec
 
 from holdfirst.effects.world import World
 from holdfirst.errors import ConfigurationError
 from holdfirst.flows.outcome import Mail
+from holdfirst.language.words import Words, words_in
 from holdfirst.payment.payment import Payment
 from holdfirst.reservation.event_type import EventType, Host
 from holdfirst.reservation.reservation import Reservation
@@ -34,7 +34,9 @@ class Letter(msgspec.Struct, frozen=True):
 async def send_mail(world: World, subject: str) -> None:
     """`subject`: reservation id / which mail [/ payment id]. Raises `ProviderUnavailable` to be tried again."""
     reservation_id, what, *about = subject.split("/")
-    letter = await world.database.run(_read, reservation_id, about[0] if about else None)
+    # A move is told by its number: what follows is no payment's id then.
+    payment_id = about[0] if about and what != Mail.MOVED else None
+    letter = await world.database.run(_read, reservation_id, payment_id)
     email = letter.reservation.customer.get("email")
     if not email:
         return
@@ -66,7 +68,8 @@ def compose(world: World, letter: Letter, mail: Mail, message_id: str, email: st
     reservation = letter.reservation
     secret = world.key_ring.client_secret(reservation.id, reservation.secret_version)
     manage = f"{world.public_url}/m/{reservation.id}#{secret}"
-    subject, lines = _words(letter, mail, _when(letter), manage)
+    words = words_in(reservation.customer.get("locale") or "")
+    subject, lines = _told(words, letter, mail, manage)
     message = EmailMessage(policy=SMTPUTF8)
     message["Message-ID"] = f"<{message_id}>"
     message["Date"] = format_datetime(letter.now)
@@ -88,56 +91,54 @@ def _in_header(text: str) -> str:
     return " ".join(text.replace("=?", "= ?").split())
 
 
-def _words(letter: Letter, mail: Mail, when: str, manage: str) -> tuple[str, list[str]]:
+def _told(words: Words, letter: Letter, mail: Mail, manage: str) -> tuple[str, list[str]]:
     """Subject and text."""
     title = letter.event_type.rules.name
-    what = f"{title}, {when}" + (f", with {letter.host.name}" if letter.host else "")
-    hello = f"Hello {letter.reservation.customer.get('name') or ''}".rstrip() + ","
-    amount = str(letter.payment.amount) if letter.payment else ""
+    zone = _zone(letter)
+    what = words.say("mail_what", title=title, when=words.moment(letter.reservation.start, zone))
+    name = str(letter.reservation.customer.get("name") or "").strip()
+    hello = words.say("mail_hello", name=name) if name else words.say("mail_hello_nobody")
+    about = ["", *(f"  {line}" for line in _about(words, letter, zone)), ""]
+    subject = words.say(f"mail_{mail}_subject", title=title, what=what)
+    return subject, [hello, "", words.say(f"mail_{mail}"), *about, *_below(words, letter, mail, manage)]
+
+
+def _below(words: Words, letter: Letter, mail: Mail, manage: str) -> list[str]:
+    """What there is to do, or what becomes of the money."""
+    amount = words.money(letter.payment.amount) if letter.payment else ""
+    to_manage = [words.say("mail_manage"), manage]
     match mail:
         case Mail.CONFIRMED:
-            paid = [f"Paid: {amount}"] if letter.payment else []
-            body = ["your booking is confirmed:", "", f"  {what}", *paid, "", "To see or change it:", manage]
-            return f"Confirmed: {title}, {when}", [hello, "", *body]
+            return [*([words.say("mail_paid", amount=amount), ""] if letter.payment else []), *to_manage]
+        case Mail.MOVED:
+            return to_manage
         case Mail.CANCELLED:
-            due = letter.payment.refund_due_minor + letter.payment.refunded_minor if letter.payment else 0
-            back = (
-                [f"{_part(letter.payment, due)} is on its way back to you."] if letter.payment and due else []
-            )
-            return f"Cancelled: {title}, {when}", [
-                hello,
-                "",
-                "this booking is cancelled:",
-                "",
-                f"  {what}",
-                *back,
-            ]
+            return _given_back(words, letter.payment)
         case Mail.LATE_NOT_CHARGED:
-            body = [
-                "your payment arrived after the time we could keep for you, and somebody else has it now:",
-                "",
-                f"  {what}",
-                "",
-                f"You were not charged. If your bank shows {amount} as reserved, it lets it go by itself.",
-            ]
-            return f"Not booked, not charged: {title}", [hello, "", *body]
+            return [words.say("mail_late_released", amount=amount)]
         case Mail.LATE_REFUNDED:
-            body = [
-                "your payment arrived after the time we could keep for you, and it could not be booked any more:",
-                "",
-                f"  {what}",
-                "",
-                f"We are giving {amount} back to you in full. Your bank may take some days to show it.",
-            ]
-            return f"Not booked, refunded: {title}", [hello, "", *body]
+            return [words.say("mail_late_refund", amount=amount)]
 
 
-def _part(payment: Payment, minor: int) -> str:
-    return str(msgspec.structs.replace(payment.amount, amount_minor=minor))
+def _about(words: Words, letter: Letter, zone: str) -> list[str]:
+    """What, when, where, with whom; a line each. The zone is always named."""
+    start = letter.reservation.start
+    place = letter.event_type.rules.location
+    where = place.value.splitlines() if place is not None and place.value else []
+    host = [words.say("mail_host", host=letter.host.name)] if letter.host else []
+    title = letter.event_type.rules.name
+    return [title, words.moment(start, zone), words.zone(start, zone), *host, *where]
 
 
-def _when(letter: Letter) -> str:
-    """In the customer's zone, or the host's; the zone is always named."""
-    zone = letter.reservation.customer.get("time_zone") or (letter.host.time_zone if letter.host else "UTC")
-    local = letter.reservation.start.astimezone(ZoneInfo(zone))
-    return f"{local:%A %-d %B %Y, %H:%M} ({zone})"
+def _given_back(words: Words, payment: Payment | None) -> list[str]:
+    if payment is None or not (minor := payment.refund_due_minor + payment.refunded_minor):
+        return []
+    amount = msgspec.structs.replace(payment.amount, amount_minor=minor)
+    return [words.say("mail_refund", amount=words.money(amount))]
+
+
+def _zone(letter: Letter) -> str:
+    """The customer's, or the host's."""
+    return str(
+        letter.reservation.customer.get("time_zone") or (letter.host.time_zone if letter.host else "UTC")
+    )

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from holdfirst.flows.cancel import CancelRequest, cancel
 from holdfirst.flows.locked import lock_reservation_with_hosts
-from holdfirst.flows.outcome import write_into_calendars
+from holdfirst.flows.outcome import became_another_time
 from holdfirst.refusal import Refusal
 from holdfirst.reservation import lifecycle
 from holdfirst.reservation.reservation import EndedBy, Status, lapses_at, status_at
@@ -44,9 +44,7 @@ async def follow(tx: Tx, reservation_id: str, calendar_id: str, start: datetime)
     # After this point it must succeed.
     await reservations.save(tx, moved)
     await calendar_events.unflag(tx, reservation_id, calendar_id)
-    await write_into_calendars(tx, moved, now)
-    reservations.announce_slots(tx, reservation)
-    reservations.announce_slots(tx, moved)
+    await became_another_time(tx, reservation, moved, now)
     return True
 
 

@@ -16,6 +16,7 @@ from holdfirst.store.database import Tx
 
 class Mail(enum.StrEnum):
     CONFIRMED = "confirmed"
+    MOVED = "moved"
     CANCELLED = "cancelled"
     LATE_NOT_CHARGED = "late_not_charged"
     LATE_REFUNDED = "late_refunded"
@@ -26,6 +27,15 @@ async def became_firm(tx: Tx, reservation: Reservation, payments: Iterable[Payme
     await close_open(tx, (one for one in payments if one.id != reservation.paid_by), now)
     await write_into_calendars(tx, reservation, now)
     reservations.announce_slots(tx, reservation)
+
+
+async def became_another_time(tx: Tx, before: Reservation, moved: Reservation, now: datetime) -> None:
+    """Whoever has a confirmation in hand is told; a hold that moves is the holder's own doing, and nothing firm yet."""
+    if moved.confirmed_at is not None:
+        await send_mail(tx, moved, Mail.MOVED, now, str(moved.sequence))
+    await write_into_calendars(tx, moved, now)
+    reservations.announce_slots(tx, before)
+    reservations.announce_slots(tx, moved)
 
 
 async def became_free(tx: Tx, reservation: Reservation, payments: Iterable[Payment], now: datetime) -> None:

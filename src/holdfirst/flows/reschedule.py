@@ -8,7 +8,7 @@ import msgspec
 from holdfirst.availability.slots import day_is_full, hosts_offering, reach
 from holdfirst.flows.list_slots import host_time, slot_rules
 from holdfirst.flows.locked import lock_reservation_with_hosts
-from holdfirst.flows.outcome import write_into_calendars
+from holdfirst.flows.outcome import became_another_time
 from holdfirst.flows.pay import write_down_expiry
 from holdfirst.flows.reserve import slot_taken
 from holdfirst.interval import from_ms, to_ms
@@ -64,9 +64,7 @@ async def reschedule(tx: Tx, request: RescheduleRequest) -> Reservation | Refusa
             if reservation.in_calendars or any(host.connected for host in offer.hosts if host.id in hosts):
                 moved = unasked(moved, rules.calendar_check)
             await reservations.save(tx, moved)
-            await write_into_calendars(tx, moved, now)
-            reservations.announce_slots(tx, reservation)
-            reservations.announce_slots(tx, moved)
+            await became_another_time(tx, reservation, moved, now)
             return moved
     return slot_taken()
 

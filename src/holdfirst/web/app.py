@@ -29,6 +29,7 @@ from holdfirst.web.bodies import BODY_BYTES_MAX
 from holdfirst.web.context import WebContext
 from holdfirst.web.edge import Edge
 from holdfirst.web.failures import answer_to
+from holdfirst.web.notices import as_page
 from holdfirst.web.operation import PUBLIC, Answer, Call, Operation
 from holdfirst.web.serving import route
 
@@ -70,10 +71,10 @@ OPERATIONS: list[Operation] = [
 def build_app(context: WebContext) -> Litestar:
     """Made once for each process; who runs it opens the database and rings the doorbell."""
 
-    def answer_failure(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    def answer_failure(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         """Of what finds no operation; the operations answer for themselves."""
         answer = answer_to(error, context.world.public_url)
-        return Response(
+        return as_page(answer, request.scope) or Response(
             answer.content,
             status_code=answer.status,
             headers=answer.headers,

@@ -14,22 +14,22 @@ import msgspec
 from litestar import Response
 from msgspec import UNSET, UnsetType
 
+from holdfirst.language.words import words_in
 from holdfirst.refusal import Code
 from holdfirst.reservation.event_type import EventType, Host
 from holdfirst.store import booking_pages, catalog, reservations
 from holdfirst.store.database import Tx
 from holdfirst.web.answers import event_type_answer
 from holdfirst.web.assets import NOT_BUILT, built_assets
-from holdfirst.web.bodies import query_of
 from holdfirst.web.instants import z
+from holdfirst.web.languages import words_for
+from holdfirst.web.notices import notice, notice_to_operators
 from holdfirst.web.operation import PUBLIC, Call, Operation
-from holdfirst.web.page import HEADERS, render, template
+from holdfirst.web.page import template
 
 ENTRY = "src/main.ts"
-LANGUAGES = ("en", "de", "cs", "sk", "pl", "fr", "es", "it", "pt", "ja", "ar")
-RIGHT_TO_LEFT = ("ar",)
+SENTENCES = "../vue3/src/messages/{}.json"
 SHELL = template("shell.html")
-NOTICE = template("notice.html")
 
 
 class HostTold(msgspec.Struct):
@@ -77,7 +77,7 @@ async def booking_page(call: Call) -> Response[str]:
     if found is not None:
         offer = await call.world.database.single(catalog.load_offer, found.account_id, found.event_type_id)
     if found is None or offer is None:
-        return _notice("There is nothing to book here", "The address may be mistyped, or the offer is gone.")
+        return notice(words_for(call.scope), "no_offer")
     bootstrap = _bootstrap(call, "book", Shown(offer.event_type, offer.hosts, offer.livemode, offer.now))
     if found.host_id is not None:
         bootstrap.host = found.host_id
@@ -89,9 +89,7 @@ async def manage_page(call: Call) -> Response[str]:
     """The same for every reservation of this event type: only the fragment, which we do not see, opens one."""
     seen = await call.world.database.single(_reserved, call.path["reservation"])
     if seen is None:
-        return _notice(
-            "There is no such booking", "The address may be cut off: take it whole from your mail."
-        )
+        return notice(words_for(call.scope), "no_booking")
     bootstrap = _bootstrap(call, "manage", seen)
     bootstrap.reservation = call.path["reservation"]
     return _shell(call, bootstrap, seen.event_type, None)
@@ -130,31 +128,10 @@ def _bootstrap(call: Call, page: str, shown: Shown) -> Bootstrap:
         event_type=event_type_answer(shown.event_type, livemode=shown.livemode, for_account=False),
         hosts=named,
         time_zone=shown.hosts[0].time_zone if shown.hosts else "UTC",
-        language=_language(call),
+        language=words_for(call.scope).language,
         server_time=z(shown.now),
         livemode=shown.livemode,
     )
-
-
-def _language(call: Call) -> str:
-    """`?lang=`, else what the browser prefers of ours (RFC 9110, weights in order), else English."""
-    named = query_of(call.scope).get("lang", "")
-    weighed = []
-    for part in call.incoming.headers.get("accept-language", "").split(","):
-        tag, _, weight = part.partition(";q=")
-        weighed.append((-_weight(weight), tag))
-    for tag in [named, *(tag for _, tag in sorted(weighed, key=lambda pair: pair[0]))]:
-        language = tag.strip().lower().partition("-")[0]
-        if language in LANGUAGES:
-            return language
-    return LANGUAGES[0]
-
-
-def _weight(text: str) -> float:
-    try:
-        return float(text) if text else 1.0
-    except ValueError:
-        return 0.0
 
 
 def _shell(
@@ -163,12 +140,16 @@ def _shell(
     """`framed_by`: origins that may show it in a frame; an empty list: any; None: nobody."""
     assets = built_assets()
     if ENTRY not in assets.chunks:
-        return _notice("This page is not here", NOT_BUILT, status=404)
+        return notice_to_operators("This page is not here", NOT_BUILT)
     root = urlsplit(call.world.public_url).path.rstrip("/")
     scripts = assets.scripts(ENTRY)
+    if (spoken := SENTENCES.format(bootstrap.language)) in assets.chunks:
+        scripts += assets.scripts(spoken)
+    words = words_in(bootstrap.language)
     page = SHELL.render(
-        language=bootstrap.language,
-        direction="rtl" if bootstrap.language in RIGHT_TO_LEFT else "ltr",
+        language=words.language,
+        direction=words.direction,
+        needs_script=words.say("needs_script"),
         title=event_type.rules.name,
         description=event_type.rules.description or "",
         hosts=", ".join(host.name for host in bootstrap.hosts[:3]),
@@ -206,12 +187,6 @@ def _headers(framed_by: list[str] | None) -> dict[str, str]:
         "cache-control": "no-store",
         "vary": "Accept-Language",
     }
-
-
-def _notice(title: str, words: str, status: int = 404) -> Response[str]:
-    return Response(
-        render(NOTICE, title=title, words=words), status_code=status, headers=HEADERS, media_type="text/html"
-    )
 
 
 OPERATIONS: list[Operation] = [

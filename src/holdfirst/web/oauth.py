@@ -9,6 +9,7 @@ from litestar import Response
 from holdfirst.effects.consent import come_back, onward
 from holdfirst.refusal import Code, invalid
 from holdfirst.web.bodies import query_of
+from holdfirst.web.languages import ENGLISH
 from holdfirst.web.operation import PUBLIC, Call, Operation, unless_refused
 from holdfirst.web.page import HEADERS, render, template
 from holdfirst.web.problems import Problem
@@ -35,8 +36,8 @@ async def callback(call: Call) -> Response[Any]:
     return _page("Connected", "Your calendar is connected. You can close this page.")
 
 
-def _page(title: str, words: str) -> Response[str]:
-    page = render(PAGE, title=title, words=words, refresh=None, onward=None)
+def _page(title: str, text: str) -> Response[str]:
+    page = render(PAGE, ENGLISH, title=title, text=text, waiting=None, onward=None)
     return Response(page, status_code=200, headers=HEADERS, media_type="text/html")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pages we serve ourselves: one style, no script, no cookie, nothing from elsewhere."""
+"""The pages we serve ourselves: one style, no cookie, nothing from elsewhere; and one script, where a page waits."""
 
 import base64
 import hashlib
@@ -8,19 +8,28 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
+from holdfirst.language.words import Words
+
 _FOLDER = resources.files("holdfirst.web") / "templates"
 _STYLE = (_FOLDER / "page.css").read_text()
-_STYLE_DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+WAITING = (_FOLDER / "waiting.js").read_text()
+"""Asks how it stands, and loads the page anew when that has changed: not under the eyes of whoever reads it."""
 _TEMPLATES = Environment(
     autoescape=True,
     undefined=StrictUndefined,
     loader=FunctionLoader(lambda name: (_FOLDER / name).read_text()),
 )
 
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
 HEADERS = {
     # No form-action: browsers hold it against redirects too, and the way back may lead to another origin.
     "content-security-policy": (
-        f"default-src 'none'; style-src 'sha256-{_STYLE_DIGEST}'; base-uri 'none'; frame-ancestors 'none'"
+        f"default-src 'none'; style-src {_digest(_STYLE)}; script-src {_digest(WAITING)}; connect-src 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
     ),
     "cache-control": "no-store",
     # Whoever knows an address may act on it: it is not told to the next page, and not to search engines.
@@ -34,5 +43,6 @@ def template(name: str) -> Template:
     return _TEMPLATES.get_template(name)
 
 
-def render(page: Template, **words: Any) -> str:
-    return page.render(style=_STYLE, **words)
+def render(page: Template, words: Words, **values: Any) -> str:
+    """Pages that nobody but us writes; `words` says in which language."""
+    return page.render(style=_STYLE, language=words.language, direction=words.direction, **values)

@@ -8,7 +8,7 @@ at most once a second.
 import enum
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import msgspec
 from litestar import Response
@@ -21,11 +21,12 @@ from holdfirst.reservation.reservation import Reservation, Status, status_at
 from holdfirst.store import payments
 from holdfirst.store.database import Tx
 from holdfirst.web.instants import Instant, z
+from holdfirst.web.languages import words_for
 from holdfirst.web.operation import PUBLIC, Answer, Call, Operation
-from holdfirst.web.page import HEADERS, render, template
+from holdfirst.web.page import HEADERS, WAITING, render, template
 from holdfirst.web.reservation_view import Seen, no_such_reservation, paying, see
 
-REFRESH_SECONDS = 2
+POPUP = "holdfirst"
 PAGE = template("return.html")
 
 
@@ -71,12 +72,27 @@ async def return_page(call: Call) -> Response[str]:
     standing = _standing(seen, payment)
     onward = _onward(payment, seen.reservation)
     ours = onward is not None and onward.startswith(f"{call.world.public_url}/b/")
-    if onward is not None and (ours or standing.outcome is Outcome.CONFIRMED):
+    in_popup = onward is not None and _is_popup(onward)
+    if onward is not None and not in_popup and (ours or standing.outcome is Outcome.CONFIRMED):
         return Response("", status_code=303, headers={**HEADERS, "location": onward})
-    title, words = _words(standing)
-    refresh = REFRESH_SECONDS if standing.waiting else None
-    page = render(PAGE, title=title, words=words, refresh=refresh, onward=onward)
-    return Response(page, status_code=200, headers=HEADERS, media_type="text/html")
+    words = words_for(call.scope, seen.reservation.customer.get("locale"))
+    title, below = _sentences(standing)
+    page = render(
+        PAGE,
+        words,
+        title=words.say(title),
+        text=" ".join(words.say(key) for key in [*below, *(["close_window"] if in_popup else [])]),
+        waiting=WAITING if standing.waiting else None,
+        onward=onward,
+        go_on=words.say("go_on"),
+    )
+    headers = {**HEADERS, "vary": "Accept-Language"}
+    return Response(page, status_code=200, headers=headers, media_type="text/html")
+
+
+def _is_popup(url: str) -> bool:
+    """A window that a page of ours opened for the payment alone: that page goes on, and this window is done."""
+    return "popup" in parse_qs(urlsplit(url).query).get(POPUP, [])
 
 
 async def return_state(call: Call) -> Answer:
@@ -154,36 +170,22 @@ def _onward(payment: Payment | None, reservation: Reservation) -> str | None:
     return urlunsplit(parts._replace(query=query))
 
 
-_TITLES = {
-    Outcome.CONFIRMED: ("Confirmed", "Your booking is confirmed."),
-    Outcome.CONFIRMING: (
-        "Confirming …",
-        "Your payment is being confirmed. This page goes on by itself.",
-    ),
-    Outcome.ASKING: ("Confirming …", "We are asking your bank. Your time is held meanwhile."),
-    Outcome.NOT_PAID: (
-        "Not paid",
-        "The payment did not go through, and nothing was charged. Your time is still held.",
-    ),
-    Outcome.CANCELLED: ("Cancelled", "This booking was cancelled."),
-    Outcome.NOT_BOOKED: ("This time was not booked", "The time is no longer held for you."),
-}
-_OF_MONEY = {
-    MoneySays.NONE: "",
-    MoneySays.NOT_CHARGED: " You have not been charged.",
-    MoneySays.RELEASED: " You have not been charged: the amount your bank set aside is released.",
-    MoneySays.REFUNDING: " What you paid is being sent back to you in full.",
-    MoneySays.REFUNDED: " What you paid has been sent back to you.",
-    MoneySays.WATCHED: (
-        " Should your payment still arrive, you get the time if it is free, and the money back if it is not."
-    ),
-}
-
-
-def _words(standing: Standing) -> tuple[str, str]:
-    title, words = _TITLES[standing.outcome]
-    over = standing.outcome in (Outcome.CANCELLED, Outcome.NOT_BOOKED)
-    return title, words + (_OF_MONEY[standing.money] if over else "")
+def _sentences(standing: Standing) -> tuple[str, list[str]]:
+    """What is said of it: a title, and what stands below; the same keys as in the booking page."""
+    money = [] if standing.money is MoneySays.NONE else [f"money_{standing.money}"]
+    match standing.outcome:
+        case Outcome.CONFIRMED:
+            return "confirmed", []
+        case Outcome.CONFIRMING | Outcome.ASKING:
+            return "confirming", ["confirming_text"]
+        case Outcome.NOT_PAID:
+            return "not_paid", ["not_paid_text"]
+        case Outcome.CANCELLED:
+            return "cancelled", money
+        case Outcome.NOT_BOOKED if standing.status is Status.RELEASED:
+            return "released", money
+        case Outcome.NOT_BOOKED:
+            return "expired", ["expired_text", *money]
 
 
 _return: Any = partial(
@@ -201,6 +203,7 @@ OPERATIONS: list[Operation] = [
         summary="Where a customer lands after a checkout",
         endpoint=return_page,
         goes_on=True,
+        for_people=True,
     ),
     _return(
         path="/r/{reservation:str}/state",

@@ -4,6 +4,7 @@
 from datetime import datetime
 
 from holdfirst.payment.sandbox import Checkout, State
+from holdfirst.web.languages import ENGLISH
 from holdfirst.web.page import HEADERS, template
 from holdfirst.web.page import render as rendered
 
@@ -28,6 +29,7 @@ def render(checkout: Checkout) -> str:
     title, sentence = _ENDED.get(checkout.state, ("Pay", ""))
     return rendered(
         PAGE,
+        ENGLISH,
         title=title,
         sentence=sentence,
         is_open=checkout.state is State.OPEN,

@@ -20,6 +20,7 @@ from holdfirst.web.asker import Asker, Kind, refuse_secrets_in
 from holdfirst.web.bodies import Incoming, body_as, fingerprint, query_as, query_of, read_json
 from holdfirst.web.context import WebContext
 from holdfirst.web.failures import answer_to
+from holdfirst.web.notices import as_page
 from holdfirst.web.operation import Answer, Call, Empty, Operation, Patch
 from holdfirst.web.page_keys import check_page_key
 from holdfirst.web.problems import Problem, refuse
@@ -35,7 +36,8 @@ def route(operation: Operation, context: WebContext) -> HTTPRouteHandler:
         try:
             answer = await _answered(operation, context, scope, receive)
         except Exception as error:  # noqa: BLE001  # each has its answer
-            answer = answer_to(error, context.world.public_url)
+            told = answer_to(error, context.world.public_url)
+            answer = (as_page(told, scope) if operation.for_people else None) or told
         if isinstance(answer, Response):
             request: Request[Any, Any, Any] = Request(scope, receive, send)
             await answer.to_asgi_response(None, request)(scope, receive, send)

@@ -19,18 +19,37 @@ const TEXT_MAX = 500
 // The server has the last word on addresses; this is against slips of the finger.
 const EMAIL = /^[^\s@]+@[^\s@]+\.[^\s@]+$/u
 
+/** The fields as they were left: by a reload, or by the hold before this one. */
+export interface Draft {
+  name: string
+  email: string
+  phone: string
+  guests: string[]
+  answers: Record<string, Answer>
+}
+
 export type FormState = ReturnType<typeof createForm>
 
-export function createForm(offer: EventType, reservation: Reservation | null, prefill: Prefill = {}) {
+/** `draft`: read back from where it was kept, so of any shape. */
+export function createForm(
+  offer: EventType, reservation: Reservation | null, prefill: Prefill = {}, draft: unknown = null,
+) {
   const known = (reservation?.customer ?? {}) as Record<string, unknown>
-  const values = reactive({
-    name: text(known["name"] ?? prefill.name),
-    email: text(known["email"] ?? prefill.email),
-    phone: text(known["phone"] ?? prefill.phone),
-    guests: [...(reservation?.guests ?? [])],
+  const left = (typeof draft === "object" && draft !== null ? draft : {}) as { [Field in keyof Draft]?: unknown }
+  const leftAnswers = (left.answers ?? {}) as Record<string, unknown>
+  const guests = Array.isArray(left.guests) ? left.guests.map(text) : (reservation?.guests ?? [])
+  const values: Draft = reactive({
+    name: text(left.name ?? known["name"] ?? prefill.name),
+    email: text(left.email ?? known["email"] ?? prefill.email),
+    phone: text(left.phone ?? known["phone"] ?? prefill.phone),
+    guests: guests.slice(0, offer.guests_max ?? 0),
     answers: Object.fromEntries(
-      offer.questions?.map((question) => [question.key, firstAnswer(question, reservation, prefill)]) ?? [],
-    ) as Record<string, Answer>,
+      offer.questions?.map((question) => {
+        const first = firstAnswer(question, reservation, prefill)
+        const typed = leftAnswers[question.key]
+        return [question.key, isLike(typed, first) ? typed : first]
+      }) ?? [],
+    ),
   })
   const faults = ref<Record<string, Fault>>({})
   const asksPhone = computed(() => offer.location?.kind === "phone" || !!prefill.phone || !!known["phone"])
@@ -88,6 +107,13 @@ export function createForm(offer: EventType, reservation: Reservation | null, pr
 
 function text(value: unknown): string {
   return typeof value === "string" ? value.slice(0, TEXT_MAX) : ""
+}
+
+/** Whether what was kept can stand where `first` stands. */
+function isLike(typed: unknown, first: Answer): typed is Answer {
+  return Array.isArray(first)
+    ? Array.isArray(typed) && typed.every((one) => typeof one === "string")
+    : typeof typed === typeof first
 }
 
 function firstAnswer(question: Question, reservation: Reservation | null, prefill: Prefill): Answer {

@@ -3,21 +3,27 @@
 
 import { computed, ref, shallowRef } from "vue"
 import { Refused, Unreachable } from "../core/client"
-import { forgetHold, keepHold, keptHold } from "../core/kept_hold"
+import { forgetDraft, forgetHold, keepDraft, keepHold, keptDraft, keptHold } from "../core/kept_hold"
 import type { Details, Reservation, Slot, Standing, Status } from "../core/wire"
 import type { BookingEvent } from "./booking"
 import type { Holdfirst } from "./holdfirst"
+import { createPaymentWindow } from "./payment_window"
 import type { SlotsState } from "./slots"
 
 export type HoldState = ReturnType<typeof createHold>
 export type Verb =
   | "reserve" | "details" | "pay" | "extend" | "release" | "confirm" | "cancel" | "reschedule" | "resume"
 
+/** `popup`: in a window of its own; `external`: you take the money your own way, and your back end confirms. */
+export type PaymentWay = "checkout" | "popup" | "external"
+
 export interface PayOptions {
   /** Where the customer comes back to. @default this page */
   returnUrl?: string
   /** How to get to the payment page. @default this page goes there */
   navigate?: (url: string) => void
+  /** In a window of its own, and this page stays; to be called in a click. */
+  popup?: boolean
 }
 
 interface HoldOptions {
@@ -42,8 +48,11 @@ export function createHold(
   const now = ref(0)
   /** The customer came back from a payment page, or went to one: how it stands is being asked. */
   const settling = ref(false)
+  const paymentWindow = createPaymentWindow()
   let ticking: ReturnType<typeof setInterval> | undefined
   let polling: ReturnType<typeof setTimeout> | undefined
+  // The draft of the hold before this one, in this page alone: whoever takes another time need not type it all again.
+  let typed: unknown = null
   let running: { verb: Verb; done: Promise<Reservation> } | null = null
 
   const status = computed<Status | "none">(() => standing.value?.status ?? reservation.value?.status ?? "none")
@@ -60,9 +69,18 @@ export function createHold(
     if (secret.value) keepHold(name, { id: told.id, secret: secret.value })
     slots.keepSelected(told.status === "held" || told.status === "processing")
     announce(before, told)
+    if (told.status !== "held") forgetDraft(told.id)
     tick(told.status === "held")
     return told
   }
+
+  /** What is typed for this hold and not sent yet. */
+  function keepTyped(draft: unknown): void {
+    typed = draft
+    if (reservation.value?.status === "held") keepDraft(reservation.value.id, draft)
+  }
+
+  const keptTyped = () => (reservation.value && keptDraft(reservation.value.id)) ?? typed
 
   function announce(before: Reservation | null, told: Reservation): void {
     if (before?.id === told.id && before.status === told.status) return
@@ -145,21 +163,39 @@ export function createHold(
   }
 
   const setDetails = (details: Details) =>
-    run("details", () => client.setDetails(mine().id, mine().secret, details))
-
-  /** Open the checkout and go there. Twice is once: the server answers the one that is open. */
-  function pay({ returnUrl, navigate }: PayOptions = {}): Promise<Reservation> {
-    return run("pay", async () => {
-      const back = returnUrl ?? location.href.split("#")[0] ?? location.href
-      const told = await client.checkout(mine().id, mine().secret, back)
-      const url = told.payment?.checkout_url
-      if (url) {
-        tell({ type: "payment_started", reservation: told.id })
-        const go = navigate ?? ((address: string) => location.assign(address))
-        go(url)
-      }
+    run("details", async () => {
+      const told = await client.setDetails(mine().id, mine().secret, details)
+      forgetDraft(told.id)
       return told
     })
+
+  /** For a payment in a window of its own: in the click, so before the first thing that is waited for. */
+  const openPaymentWindow = () => paymentWindow.open(holdfirst.words.value.say("opening_payment"))
+
+  /** Open the checkout and go there. Twice is once: the server answers the one that is open. */
+  async function pay({ returnUrl, navigate, popup = false }: PayOptions = {}): Promise<Reservation> {
+    if (popup) openPaymentWindow()
+    else paymentWindow.close()
+    const back = new URL(returnUrl ?? location.href)
+    back.hash = returnUrl ? back.hash : ""
+    // The page that the window comes back to then says that it can be closed, and waits there.
+    if (popup) back.searchParams.set("holdfirst", "popup")
+    try {
+      const told = await run("pay", async () => {
+        const open = await client.checkout(mine().id, mine().secret, back.href)
+        const url = open.payment?.checkout_url
+        if (!url) return open
+        tell({ type: "payment_started", reservation: open.id })
+        if (popup) paymentWindow.lead(url)
+        else (navigate ?? ((address: string) => location.assign(address)))(url)
+        return open
+      })
+      if (popup) void settle(told.id, false)
+      return told
+    } catch (refused) {
+      paymentWindow.close()
+      throw refused
+    }
   }
 
   const extend = () => run("extend", () => client.extend(mine().id, mine().secret))
@@ -193,6 +229,7 @@ export function createHold(
       return take(await client.reservation(kept.id, kept.secret))
     } catch (told) {
       if (told instanceof Unreachable) throw told
+      forgetDraft(kept.id)
       if (!given) forget()
       if (given) throw told
       return null
@@ -219,6 +256,8 @@ export function createHold(
       }
       settling.value = false
       failure.value = null
+      // A window in which somebody may be paying late is left alone: what becomes of that is told there and here.
+      if (told.outcome !== "not_booked") paymentWindow.close()
       // Where nothing could be kept (a frame without storage), this is how it is known at all.
       if (reservation.value === null && told.status === "confirmed") {
         tell({ type: "confirmed", reservation: told.reservation, start: told.start, end: told.end })
@@ -241,6 +280,7 @@ export function createHold(
   /** Start over: this page no longer knows the reservation; the server does. */
   function forget(): void {
     forgetHold(name)
+    if (reservation.value) forgetDraft(reservation.value.id)
     stop()
     reservation.value = null
     standing.value = null
@@ -253,10 +293,12 @@ export function createHold(
   function stop(): void {
     clearInterval(ticking)
     clearTimeout(polling)
+    paymentWindow.close()
   }
 
   return {
     reservation, standing, secret, status, secondsLeft, working, failure, settling,
     reserve, setDetails, pay, extend, release, confirm, cancel, reschedule, resume, refresh, settle, watch, forget, stop,
+    keepTyped, keptTyped, paymentWindow, openPaymentWindow,
   }
 }

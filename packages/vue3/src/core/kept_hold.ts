@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where a hold is remembered between two page loads of one tab: session storage, or this page alone where that is shut.
+// Where a hold is remembered between two page loads of one tab, and what was typed for it and not sent yet: session
+// storage, or this page alone where that is shut.
 
 export interface KeptHold {
   id: string
@@ -10,22 +11,51 @@ const inMemory = new Map<string, string>()
 
 /** `name`: whose calendar; two calendars do not share a hold. */
 export function keepHold(name: string, hold: KeptHold): void {
-  const text = JSON.stringify(hold)
-  inMemory.set(key(name), text)
-  storage()?.setItem(key(name), text)
+  keep(name, hold)
 }
 
 export function keptHold(name: string): KeptHold | null {
+  const found = kept(name)
+  return isKept(found) ? found : null
+}
+
+export function forgetHold(name: string): void {
+  forget(name)
+}
+
+/** What was typed for a reservation; it goes when it was sent, or when the hold is over. */
+export function keepDraft(reservation: string, draft: unknown): void {
+  keep(`draft ${reservation}`, draft)
+}
+
+export function keptDraft(reservation: string): unknown {
+  return kept(`draft ${reservation}`)
+}
+
+export function forgetDraft(reservation: string): void {
+  forget(`draft ${reservation}`)
+}
+
+function keep(name: string, value: unknown): void {
+  const text = JSON.stringify(value)
+  inMemory.set(key(name), text)
+  try {
+    storage()?.setItem(key(name), text)
+  } catch {
+    // Full: then this page alone remembers.
+  }
+}
+
+function kept(name: string): unknown {
   const text = storage()?.getItem(key(name)) ?? inMemory.get(key(name)) ?? null
   try {
-    const found: unknown = text === null ? null : JSON.parse(text)
-    return isKept(found) ? found : null
+    return text === null ? null : JSON.parse(text)
   } catch {
     return null
   }
 }
 
-export function forgetHold(name: string): void {
+function forget(name: string): void {
   inMemory.delete(key(name))
   storage()?.removeItem(key(name))
 }

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is said, in each language. English is always here; the others are fetched when they are wanted.
 
-import en from "../messages/en.json"
+import type en from "../messages/en.json"
+import { english } from "./english"
 
+export { english }
 export type Messages = typeof en
 export type MessageKey = keyof Messages
 type Plain = { [Key in MessageKey]: Messages[Key] extends string ? Key : never }[MessageKey]
 type Counted = Exclude<MessageKey, Plain>
 export type Values = Record<string, string | number>
 
-const others = {
+const fetched = {
+  en: () => import("../messages/en.json"),
   de: () => import("../messages/de.json"),
   cs: () => import("../messages/cs.json"),
   sk: () => import("../messages/sk.json"),
@@ -22,8 +25,7 @@ const others = {
   ar: () => import("../messages/ar.json"),
 }
 
-export const english: Messages = en
-export const LANGUAGES = ["en", ...Object.keys(others)]
+export const LANGUAGES = Object.keys(fetched)
 
 /** `de-AT` → `de`; a language that we do not speak → `en`. */
 export function languageOf(locale: string): string {
@@ -33,8 +35,8 @@ export function languageOf(locale: string): string {
 
 export async function loadMessages(locale: string): Promise<Messages> {
   const language = languageOf(locale)
-  if (language === "en") return en
-  const loaded = await others[language as keyof typeof others]()
+  if (language === "en" && english.choose_day) return english
+  const loaded = await fetched[language as keyof typeof fetched]()
   return loaded.default as unknown as Messages
 }
 
@@ -49,9 +51,9 @@ export function createWords(messages: Messages, locale: string) {
   const plural = new Intl.PluralRules(locale)
   const number = new Intl.NumberFormat(locale)
   return {
-    say: (key: Plain, values: Values = {}): string => filled(messages[key] ?? en[key], values),
+    say: (key: Plain, values: Values = {}): string => filled(messages[key] ?? english[key] ?? key, values),
     count: (key: Counted, count: number, values: Values = {}): string => {
-      const forms = (messages[key] ?? en[key]) as Partial<Record<Intl.LDMLPluralRule, string>>
+      const forms = (messages[key] ?? english[key] ?? {}) as Partial<Record<Intl.LDMLPluralRule, string>>
       return filled(forms[plural.select(count)] ?? forms.other ?? "", { ...values, count: number.format(count) })
     },
   }

@@ -7,6 +7,7 @@ import { defineComponent, defineCustomElement, h, type PropType } from "vue"
 import HoldfirstCalendar from "../components/HoldfirstCalendar.vue"
 import { createHoldfirst, provideHoldfirst, type Holdfirst } from "../composables/holdfirst"
 import type { BookingEvent } from "../composables/booking"
+import type { PaymentWay } from "../composables/hold"
 
 const WithHoldfirst = defineComponent({
   props: { holdfirst: { type: Object as PropType<Holdfirst>, required: true } },
@@ -44,7 +45,7 @@ export const HoldfirstElement = defineCustomElement(
             calendarId: props.calendarId,
             timeZone: props.timeZone,
             flow: props.flow as "full" | "pick",
-            payment: props.payment as "checkout" | "external",
+            payment: props.payment as PaymentWay,
             ...(props.returnUrl ? { pay: { returnUrl: props.returnUrl } } : {}),
             onReady: pass("ready"),
             onReserved: pass("reserved"),
