@@ -92,7 +92,11 @@ async def open_parts(settings: Settings, database_url: str, public_url: str) -> 
             public_url=public_url,
             mail_from=settings.mail_from,
             calendars=calendars,
-            consents={name: one for name, one in calendars.items() if isinstance(one, Google)},
+            consents={
+                name: one
+                for name, one in calendars.items()
+                if isinstance(one, Google) and settings.google_client_id
+            },
             pushes={name: one for name, one in calendars.items() if isinstance(one, Google)},
         )
         await database.run(accounts.found, key_ring)
@@ -153,11 +157,11 @@ async def _calendars(settings: Settings, stack: contextlib.AsyncExitStack) -> di
     reader = IcalendarReader()
     stack.push_async_callback(reader.aclose)
     caldav, ics = CalDav(outward, reader), Ics(outward, reader)
-    known: dict[str, CalendarProvider] = {caldav.name: caldav, ics.name: ics}
-    if settings.google_client_id and settings.google_client_secret:
-        client = GoogleClient(settings.google_client_id, settings.google_client_secret)
-        known[Google.name] = Google(outward, client)
-    return known
+    # Without a client, service accounts alone.
+    google = Google(
+        outward, GoogleClient(settings.google_client_id or "", settings.google_client_secret or "")
+    )
+    return {one.name: one for one in (caldav, ics, google)}
 
 
 async def _known_ring(settings: Settings, database: Database) -> KeyRing:
