@@ -129,6 +129,15 @@ BUSY: dict[str, tuple[dict[str, Any], bool]] = {
         False,
     ),
     "all_day": ({"start": {"date": "2026-12-07"}, "end": {"date": "2026-12-08"}}, True),
+    "for_ever": (
+        {"start": {"dateTime": "2026-12-07T00:00:00Z"}, "end": {"dateTime": "9999-12-31T23:59:59-05:00"}},
+        True,
+    ),
+    "since_ever": (
+        {"start": {"dateTime": "0001-01-01T00:00:00+09:00"}, "end": {"dateTime": "2027-01-01T00:00:00Z"}},
+        True,
+    ),
+    "in_1601": ({"start": {"date": "1601-01-01"}, "end": {"date": "1601-01-02"}}, False),
     "before": (when(START - timedelta(hours=1), START), False),
     "instant": (when(START, START), False),
 }
