@@ -38,11 +38,15 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
+$(VENV)/.installed-demo: $(VENV)/.installed
+	$(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo]'
+	@touch $@
+
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: setup ## Play the stories on a throw-away database, then stay up to be tried
+demo: setup $(VENV)/.installed-demo ## Play the stories on a throw-away database, then stay up to be tried
 	$(VENV)/bin/holdfirst demo
 
 check: setup-dev ## Format, lint, types, imports: no database, seconds

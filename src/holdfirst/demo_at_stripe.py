@@ -5,7 +5,7 @@ be tried is paid there, too.
 
 from functools import partial
 
-from holdfirst.demo import Stage, Story
+from holdfirst.demo_stage import Stage, Story
 from holdfirst.errors import ConfigurationError
 
 SECONDS = 900

@@ -93,7 +93,11 @@ async def open_parts(settings: Settings, database_url: str, public_url: str) -> 
             public_url=public_url,
             mail_from=settings.mail_from,
             calendars=calendars,
-            consents={name: one for name, one in calendars.items() if isinstance(one, Google | Microsoft)},
+            consents={
+                name: one
+                for name, one in calendars.items()
+                if isinstance(one, Microsoft) or (isinstance(one, Google) and settings.google_client_id)
+            },
             pushes={name: one for name, one in calendars.items() if isinstance(one, Google | Microsoft)},
         )
         await database.run(accounts.found, key_ring)
@@ -154,10 +158,11 @@ async def _calendars(settings: Settings, stack: contextlib.AsyncExitStack) -> di
     reader = IcalendarReader()
     stack.push_async_callback(reader.aclose)
     caldav, ics = CalDav(outward, reader), Ics(outward, reader)
-    known: dict[str, CalendarProvider] = {caldav.name: caldav, ics.name: ics}
-    if settings.google_client_id and settings.google_client_secret:
-        client = GoogleClient(settings.google_client_id, settings.google_client_secret)
-        known[Google.name] = Google(outward, client)
+    # Without a client, service accounts alone.
+    google = Google(
+        outward, GoogleClient(settings.google_client_id or "", settings.google_client_secret or "")
+    )
+    known: dict[str, CalendarProvider] = {one.name: one for one in (caldav, ics, google)}
     if settings.microsoft_client_id and settings.microsoft_client_secret:
         registered = MicrosoftClient(
             client_id=settings.microsoft_client_id,

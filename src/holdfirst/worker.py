@@ -41,7 +41,8 @@ log = structlog.get_logger(__name__)
 P = ParamSpec("P")
 Effect = Callable[[World, str], Awaitable[datetime | None]]
 
-AT_ONCE_MAX = 16
+AT_ONCE_MAX = 32
+"""Jobs of one process; most of them wait for a company, and then hold no connection to the database."""
 LEASE = timedelta(seconds=60)
 BEAT_SECONDS = 10.0
 FINISH_SECONDS = 5.0

@@ -20,6 +20,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
+
 from .discovery import Foul, check, check_query, route
 
 ID = re.compile(r"^[0-9a-v]{5,1024}$")
@@ -67,6 +71,11 @@ class FakeGoogle:
     lasts_max: int = 30 * 86_400
     uncallable: str = "uncallable"
     lock: Any = field(default_factory=threading.RLock)
+    retry_after: str | None = None
+    unlisted: set[str] = field(default_factory=set)
+    robot_claims: dict[str, Any] = field(default_factory=dict)
+    public_key: Any = None
+    """Of the one service account that is known, `robot@project.example`; it may act for HOST's domain."""
 
     def put(self, calendar: str, event_id: str, **members: Any) -> dict[str, Any]:
         """As somebody else's program writes it."""
@@ -138,8 +147,28 @@ class FakeGoogle:
             if form["code"] != ["good"] or made != self.challenge:
                 return 400, {"error": "invalid_grant"}
             return 200, {"access_token": "x", "refresh_token": REFRESH, "expires_in": 3599}
+        if form.get("grant_type") == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]:
+            return self._robot(form["assertion"][0])
         if self.revoked or form.get("refresh_token") != [REFRESH] or form.get("client_id") != ["client"]:
             return 400, {"error": "invalid_grant", "error_description": "Token has been expired or revoked."}
+        token = f"access{len(self.access_tokens)}"
+        self.access_tokens.add(token)
+        return 200, {"access_token": token, "expires_in": 3599, "token_type": "Bearer"}
+
+    def _robot(self, assertion: str) -> tuple[int, Any]:
+        """RFC 7523, as Google reads it."""
+        head, claims, signature = (base64.urlsafe_b64decode(one + "==") for one in assertion.split("."))
+        told = json.loads(claims)
+        try:
+            assert json.loads(head) == {"alg": "RS256", "typ": "JWT", "kid": "k1"}
+            assert (told["iss"], told["aud"]) == ("robot@project.example", f"{self.url}/token")
+            assert told["iat"] <= time.time() < told["exp"] <= told["iat"] + 3600
+            assert told.get("sub", "@example.org").endswith("@example.org")
+            signed = assertion.rpartition(".")[0].encode()
+            self.public_key.verify(signature, signed, PKCS1v15(), SHA256())
+        except (AssertionError, InvalidSignature):
+            return 400, {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}
+        self.robot_claims = told
         token = f"access{len(self.access_tokens)}"
         self.access_tokens.add(token)
         return 200, {"access_token": token, "expires_in": 3599, "token_type": "Bearer"}
@@ -151,8 +180,13 @@ class FakeGoogle:
             case "calendar.calendarList.list":
                 return 200, {
                     "kind": "calendar#calendarList",
-                    "items": [self._entry(one) for one in self.calendars],
+                    "items": [self._entry(one) for one in self.calendars if one not in self.unlisted],
                 }
+            case "calendar.calendarList.insert":
+                if body["id"] not in self.calendars:
+                    raise Refused(404, "notFound")
+                self.unlisted.discard(body["id"])
+                return 200, {"kind": "calendar#calendarListEntry"} | self._entry(body["id"])
             case "calendar.events.list":
                 return 200, self._list(self._calendar(names), query)
             case "calendar.events.insert":
@@ -306,6 +340,8 @@ def serving(google: FakeGoogle) -> Iterator[FakeGoogle]:
             content = b"" if told is None else json.dumps(told).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
+            if status in (403, 429) and google.retry_after is not None:
+                self.send_header("Retry-After", google.retry_after)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

@@ -7,18 +7,23 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from conftest import Clock
 from holdfirst.calendar.calendar_event import EventState
 from holdfirst.effects import confirm as confirming
 from holdfirst.effects import release as releasing
+from holdfirst.effects import watch_calendars
 from holdfirst.flows.confirm import Asks, ConfirmRequest
 from holdfirst.reservation.reservation import EndedBy, Reservation, Status, status_at
-from holdfirst.store import jobs
+from holdfirst.store import calendar_watches, jobs
+from holdfirst.store.calendar_watches import WatchState
 from holdfirst.store.database import Database, Tx
 from holdfirst.worker import KINDS
 from shop import Shop, open_shop
+
+from .test_pushes import Caller
 
 RULES = {"price": None}
 STEPS_MAX = 80
@@ -176,6 +181,60 @@ async def one_round(shop: Shop) -> None:
             await shop.database.run(jobs.finish, job)
         else:
             await shop.database.run(jobs.snooze, job, again)
+
+
+async def test_a_watch_ended_at_every_await(
+    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+):
+    """Opened, renewed, ended: wherever it stops, one watch is left where one is wanted, and none where none is."""
+    shop = await make(database, clock)
+    caller = Caller()
+    caller.shelves = shop.calendars.shelves
+    world = msgspec.structs.replace(
+        shop.world,
+        public_url="https://book.example.org",
+        calendars={"caldav": caller},
+        pushes={"caldav": caller},
+    )
+    async with shop.database.statement() as tx:
+        calendar_id = await tx.value("select id from calendar where ref = 'one'")
+    counted = Counted(shop, monkeypatch)
+    caller.on_call = counted._call
+    ended = 0
+    for wanted in (True, False):
+        for step in range(STEPS_MAX):
+            if wanted:
+                # What stands is to be renewed, and the company knows nothing of it any more every second time.
+                async with shop.database.statement() as tx:
+                    await tx.execute("update calendar_watch set renew_at = the_clock()")
+                if step % 2:
+                    caller.watches.clear()
+            elif step == 0:
+                async with shop.database.statement() as tx:
+                    await tx.execute("update calendar set blocking = false, destination = false")
+            counted.left = step
+            try:
+                await watch_calendars.watch(world, calendar_id)
+            except Killed:
+                ended += 1
+            else:
+                break
+            finally:
+                counted.left = None
+        await clock.shift(timedelta(seconds=61))
+        for _ in range(2):
+            await watch_calendars.watch(world, calendar_id)
+        known = await shop.database.run(calendar_watches.of_calendar, calendar_id)
+        opened = [one.ref for one in known if one.state is WatchState.OPEN]
+        assert len(opened) == (1 if wanted else 0)
+        assert set(opened) <= set(caller.watches)
+        if wanted:
+            # What was asked for and never heard of runs out by itself; nothing calls us that we do not know.
+            await clock.shift(timedelta(days=8))
+            caller.watches.clear()
+            await watch_calendars.watch(world, calendar_id)
+            assert len(await shop.database.run(calendar_watches.of_calendar, calendar_id)) == 1
+    assert ended >= 15
 
 
 @pytest.mark.parametrize("fault", ["lost_before", "lost_after", "late"])

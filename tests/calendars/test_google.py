@@ -3,6 +3,7 @@
 against the same fake, so that the fake is not only what we think of it. What every adapter keeps is in test_contract.py.
 """
 
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,14 +14,18 @@ import google.oauth2.credentials
 import httplib2
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from google_auth_httplib2 import AuthorizedHttp
 from googleapiclient.discovery import build
 from googleapiclient.errors import HttpError
 
 from holdfirst.calendar.calendar_event import CalendarEvent, EventState, event_uid, marker
 from holdfirst.calendar.provider import Access, EventGone, Place
+from holdfirst.clock import monotonic
 from holdfirst.errors import CalendarDenied, ProviderUnavailable
 from holdfirst.providers.google import Google, GoogleClient
+from holdfirst.providers.google.calls import SCOPES
 from holdfirst.providers.outward import Outward
 from holdfirst.store.database import Database
 from house import House, open_house
@@ -110,6 +115,15 @@ BUSY: dict[str, tuple[dict[str, Any], bool]] = {
         False,
     ),
     "all_day": ({"start": {"date": "2026-12-07"}, "end": {"date": "2026-12-08"}}, True),
+    "for_ever": (
+        {"start": {"dateTime": "2026-12-07T00:00:00Z"}, "end": {"dateTime": "9999-12-31T23:59:59-05:00"}},
+        True,
+    ),
+    "since_ever": (
+        {"start": {"dateTime": "0001-01-01T00:00:00+09:00"}, "end": {"dateTime": "2027-01-01T00:00:00Z"}},
+        True,
+    ),
+    "in_1601": ({"start": {"date": "1601-01-01"}, "end": {"date": "1601-01-02"}}, False),
     "before": (when(START - timedelta(hours=1), START), False),
     "instant": (when(START, START), False),
 }
@@ -134,12 +148,149 @@ async def test_many_events_come_page_by_page(fake: FakeGoogle, adapter: Google):
     assert len(second.removed) == 3
 
 
-@pytest.mark.parametrize("status", [403, 429, 500, 503])
-async def test_asked_to_wait_is_no_answer(fake: FakeGoogle, adapter: Google, status: int):
+@pytest.mark.parametrize("status", [500, 503])
+async def test_what_is_broken_there_is_no_answer(fake: FakeGoogle, adapter: Google, status: int):
     fake.faults = [status]
     with pytest.raises(ProviderUnavailable):
         await adapter.busy(PLACE, START, END)
     assert (await adapter.busy(PLACE, START, END)).occurrences == []
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long it waited; nobody waits in truth."""
+    waits: list[float] = []
+    ahead = [0.0]
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        ahead[0] += seconds
+
+    monkeypatch.setattr("holdfirst.providers.google.pace.asyncio.sleep", sleep)
+    monkeypatch.setattr("holdfirst.providers.google.pace.monotonic", lambda: monotonic() + ahead[0])
+    return waits
+
+
+@pytest.mark.parametrize("status", [403, 429])
+async def test_asked_to_wait_we_wait_a_little_and_ask_again(
+    fake: FakeGoogle, adapter: Google, slept: list[float], status: int
+):
+    fake.faults = [status]
+    assert (await adapter.busy(PLACE, START, END)).occurrences == []
+    assert len(fake.asked) == 2 and 0.3 < sum(slept) <= 1
+    fake.faults, fake.retry_after = [status], "2"
+    assert (await adapter.busy(PLACE, START, END)).occurrences == []
+    assert 1.9 < slept[-1] <= 2
+
+
+async def test_asked_to_wait_for_long_nobody_is_asked_meanwhile(
+    fake: FakeGoogle, adapter: Google, slept: list[float]
+):
+    fake.faults, fake.retry_after = [429], "30"
+    for _ in range(3):
+        with pytest.raises(ProviderUnavailable, match="less often"):
+            await adapter.busy(PLACE, START, END)
+    assert (len(fake.asked), slept) == (1, [])
+    # Another account's calls are another account's.
+    robot = service_account(fake)
+    assert (await adapter.busy(msgspec.structs.replace(PLACE, access=robot), START, END)).occurrences == []
+
+
+async def test_refused_again_and_again_it_rests_longer(fake: FakeGoogle, adapter: Google, slept: list[float]):
+    fake.faults = [403] * 3
+    with pytest.raises(ProviderUnavailable):
+        await adapter.busy(PLACE, START, END)
+    assert [0.3 < slept[0] <= 1, 0.8 < slept[1] <= 2] == [True] * 2
+    asked = len(fake.asked)
+    # The next rest is longer than anybody waits, or nearly: then nobody is asked.
+    with contextlib.suppress(ProviderUnavailable):
+        await adapter.busy(PLACE, START, END)
+    assert len(fake.asked) == asked or slept[2] > 1.8
+
+
+async def test_the_quota_is_kept_without_being_told(
+    fake: FakeGoogle, adapter: Google, slept: list[float], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("holdfirst.providers.google.pace.PER_MINUTE_MAX", 3)
+    for _ in range(3):
+        await adapter.busy(PLACE, START, END)
+    with pytest.raises(ProviderUnavailable, match="less often"):
+        await adapter.busy(PLACE, START, END)
+    assert len(fake.asked) == 3
+
+
+def service_account(fake: FakeGoogle, **more: str) -> Access:
+    key = generate_private_key(65537, 2048)
+    fake.public_key = key.public_key()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    account = {"client_email": "robot@project.example", "private_key": pem, "private_key_id": "k1"}
+    return Access(secrets=account | more)
+
+
+async def test_a_service_account_acts_for_a_host(fake: FakeGoogle, adapter: Google):
+    access = service_account(fake, subject=HOST)
+    assert (await adapter.discover(access)).calendars[0].ref == HOST
+    assert fake.robot_claims["sub"] == HOST
+    assert fake.robot_claims["scope"].split() == SCOPES.split()
+    place = msgspec.structs.replace(PLACE, access=access)
+    await adapter.write(place, hold(), None)
+    assert [one.uid for one in await adapter.own(place, MARK)] == [hold().uid]
+    assert len(fake.access_tokens) == 1
+
+
+async def test_a_calendar_that_was_shared_with_a_service_account_is_taken_up(
+    fake: FakeGoogle, adapter: Google
+):
+    fake.unlisted = set(fake.calendars)
+    access = service_account(fake, calendar=HOST)
+    for _ in range(2):
+        assert [one.ref for one in (await adapter.discover(access)).calendars] == [HOST]
+    assert "sub" not in fake.robot_claims
+    with pytest.raises(CalendarDenied, match="404"):
+        await adapter.discover(service_account(fake, calendar="nobody@example.org"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"private_key": "-----BEGIN PRIVATE KEY-----"}, "PEM"),
+        ({"private_key": ""}, "PEM"),
+        ({"subject": "boss@elsewhere.example"}, "Invalid JWT"),
+        ({"client_email": "other@project.example"}, "Invalid JWT"),
+    ],
+)
+async def test_a_service_account_that_google_does_not_take_is_said(
+    fake: FakeGoogle, adapter: Google, wrong: dict[str, str], words: str
+):
+    with pytest.raises(CalendarDenied, match=words):
+        await adapter.discover(service_account(fake, **wrong))
+
+
+async def test_a_service_account_is_connected_by_its_file(house: House, fake: FakeGoogle):
+    file = {
+        "type": "service_account",
+        "project_id": "project",
+        "token_uri": "https://evil.example/token",
+    } | dict(service_account(fake, subject=HOST).secrets)
+    wish = {"host": house.host, "provider": "google", "credentials": file}
+    told = await house.ask("POST", "/v1/calendar-connections", wish)
+    assert (told["status"], told["locks"]) == ("active", True)
+    assert "PRIVATE KEY" not in str(told)
+    for wrong, field in (
+        ({"private_key": "x" * 9000}, "credentials"),
+        ({"client_email": ""}, "credentials.client_email"),
+        ({"subject": "a\nb"}, "credentials.subject"),
+        ({"private_key": "nonsense"}, "credentials"),
+    ):
+        answer = await house.call("POST", "/v1/calendar-connections", wish | {"credentials": file | wrong})
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["errors"][0]["field"].startswith(field), answer.text
+    caldav = {"url": "https://calendar.example/", "username": "u", "password": "p"}
+    path = f"/v1/calendar-connections/{told['id']}"
+    answer = await house.call("PATCH", path, {"credentials": caldav})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "credentials.client_email")
+    again = service_account(fake, subject=HOST)
+    assert (await house.ask("PATCH", path, {"credentials": dict(again.secrets)}))["status"] == "active"
 
 
 async def test_an_access_token_that_ran_out_is_renewed(fake: FakeGoogle, adapter: Google):

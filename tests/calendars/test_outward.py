@@ -4,11 +4,19 @@
 import asyncio
 import ipaddress
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from holdfirst.calendar.provider import Access, Place
 from holdfirst.errors import CalendarDenied, ProviderUnavailable
@@ -163,6 +171,61 @@ async def test_a_slow_answer_is_not_waited_for():
         with pytest.raises(ProviderUnavailable, match="in time"):
             await outward.ask("GET", url, seconds=0.3)
         await outward.aclose()
+
+
+def certificate(folder: Path, name: str, *, days: int) -> ssl.SSLContext:
+    """For `name` and by nobody; ends in so many days."""
+    key = generate_private_key(65537, 2048)
+    named = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    end = datetime.now(UTC) + timedelta(days=days)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    alternatives = [address if name == "127.0.0.1" else x509.DNSName(name)]
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(named)
+        .issuer_name(named)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(end - timedelta(days=30))
+        .not_valid_after(end)
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        .sign(key, SHA256())
+    )
+    path = folder / "server.pem"
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(secret + made.public_bytes(Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context
+
+
+@pytest.mark.parametrize(
+    ("name", "days", "trusted"),
+    [("127.0.0.1", 1, False), ("other.example", 1, True), ("127.0.0.1", -1, True), ("127.0.0.1", 1, True)],
+)
+async def test_a_certificate_that_does_not_fit_is_said(tmp_path: Path, name: str, days: int, trusted: bool):
+    """By nobody; of another name; run out; and one that fits."""
+    heard: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(said(b"hello", "200 OK"))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=certificate(tmp_path, name, days=days))
+    known = ssl.create_default_context(cafile=str(tmp_path / "server.pem") if trusted else None)
+    outward = Outward([LOOPBACK], verify=known)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with server:
+        if (name, days, trusted) == ("127.0.0.1", 1, True):
+            assert (await outward.ask("GET", url)).body == b"hello"
+        else:
+            with pytest.raises(ProviderUnavailable, match="certificate does not fit"):
+                await outward.ask("GET", url, headers={"authorization": "Basic c2VjcmV0"})
+            # Nothing was told to whoever that is.
+            assert heard == []
+    await outward.aclose()
 
 
 BOMB = b"""<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>

@@ -338,8 +338,10 @@ class Caller(FakeCalendars):
         self.renewed = 0
 
     async def watch(self, place: Any, wanted: Any) -> Watch:
+        await self.on_call("watch", "before")
         ref = f"sub{next(self.tokens)}"
         self.watches[ref] = wanted
+        await self.on_call("watch", "after")
         return Watch(ref=ref, until=wanted.until, reached=True)
 
     async def renew(self, place: Any, watch: Watch, until: datetime) -> Watch | None:
@@ -349,7 +351,9 @@ class Caller(FakeCalendars):
         return Watch(ref=watch.ref, until=until, reached=True)
 
     async def unwatch(self, place: Any, watch: Watch) -> None:
+        await self.on_call("unwatch", "before")
         self.watches.pop(watch.ref, None)
+        await self.on_call("unwatch", "after")
 
     def read_push(self, notification: Notification) -> Any:
         if "validationToken" in notification.query:

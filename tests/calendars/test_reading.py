@@ -2,6 +2,7 @@
 """What counts as busy in an iCalendar text, table by table; through the process that reads for the server."""
 
 import asyncio
+import contextlib
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -84,6 +85,14 @@ BUSY = {
     "yearly_day": (("DTSTART;VALUE=DATE:20201207", "RRULE:FREQ=YEARLY"), ["07 00:00-07 23:00"]),
     "from_1601": (("DTSTART:16010101T000000Z", "DTEND:16010101T010000Z"), []),
     "until_9999": (("DTSTART:20261207T120000Z", "DTEND:99991231T235959Z"), ["07 12:00-08 00:00"]),
+    "until_9999_and_a_zone": (
+        ("DTSTART:20261207T120000Z", "DTEND;TZID=America/New_York:99991231T235959"),
+        ["07 12:00-08 00:00"],
+    ),
+    "from_the_year_one": (
+        ("DTSTART;TZID=Asia/Tokyo:00010101T000000", ELEVEN),
+        ["07 00:00-07 11:00"],
+    ),
     "daily_from_1601": (("DTSTART:16010101T100000Z", "DURATION:PT1H", "RRULE:FREQ=WEEKLY;BYDAY=MO"), PLAIN),
 }
 
@@ -222,6 +231,36 @@ async def test_a_reading_that_takes_too_long_is_ended_and_the_next_one_is_served
         assert spans(await read(hasty, text(TEN, ELEVEN))) == PLAIN
     finally:
         await hasty.aclose()
+
+
+async def test_whoever_has_a_calendar_that_takes_long_keeps_nobody_else_waiting():
+    """A feed that is large and slow at every event, and one reservation's question beside it."""
+    reader = IcalendarReader()
+    bomb = text(
+        "DTSTART:19000101T100000Z", "DURATION:PT1S", "RRULE:FREQ=DAILY;INTERVAL=0", "SUMMARY:" + "x" * 8000
+    )
+    many = b"".join(bomb.replace(b"UID:a", b"UID:a%d" % number) for number in range(200))
+    order: list[str] = []
+    try:
+        await read(reader, text(TEN, ELEVEN))
+
+        async def slow() -> None:
+            with contextlib.suppress(ProviderUnavailable):
+                await read(reader, many)
+            order.append("the slow one")
+
+        async def others() -> None:
+            for _ in range(10):
+                assert spans(await read(reader, text(TEN, ELEVEN))) == PLAIN
+            order.append("the others")
+
+        running = asyncio.create_task(slow())
+        await asyncio.sleep(0.05)
+        await others()
+        await running
+        assert order == ["the others", "the slow one"]
+    finally:
+        await reader.aclose()
 
 
 async def test_whoever_stops_waiting_leaves_no_answer_behind():

@@ -8,13 +8,15 @@ import pytest
 
 from conftest import Clock
 from holdfirst.effects import confirm as confirming
+from holdfirst.effects.reschedule import move as move_reservation
 from holdfirst.flows import at_rest
 from holdfirst.flows.calendar_connections import disconnect
 from holdfirst.flows.confirm import Asks, ConfirmRequest
 from holdfirst.flows.hosts import delete_host
+from holdfirst.flows.reschedule import RescheduleRequest
 from holdfirst.key_ring import KeyRing
 from holdfirst.refusal import Code, Refusal
-from holdfirst.reservation.reservation import EndedBy, Reservation, Status
+from holdfirst.reservation.reservation import CalendarVerdict, EndedBy, Reservation, Status
 from holdfirst.store import calendar_events, calendars
 from holdfirst.store.calendars import ConnectionStatus, WhenBroken, WhenDeleted, WhenMoved
 from holdfirst.store.database import Database, Tx
@@ -167,6 +169,107 @@ async def test_a_stranger_that_a_reading_finds_ends_the_hold_before_anybody_conf
     ended = await shop.read(held.id)
     assert (ended.status, ended.ended.by) == (Status.RELEASED, EndedBy.CALENDAR)
     assert shop.calendars.ours() == {"one": [], "two": []}
+
+
+async def test_a_stranger_after_the_confirm_is_flagged_by_the_next_reading_and_unflagged(database: Database):
+    shop, _ = await open_practice(database)
+    one, other = await confirmed(shop, 9), await confirmed(shop, 12)
+    assert one.calendar_verdict is CalendarVerdict.CLEAN
+    for calendar in ("two", "one"):
+        shop.calendars.put(calendar, "stranger", one.start, one.start + HOUR / 2)
+        await read_calendars(shop)
+        flagged = await shop.read(one.id)
+        assert (flagged.status, flagged.calendar_verdict) == (Status.CONFIRMED, CalendarVerdict.CONFLICT)
+        assert (await shop.read(other.id)).calendar_verdict is CalendarVerdict.CLEAN
+        # Its event stands where it stood; the host decides.
+        assert [entry.start for entry in shop.calendars.ours()["one"]] == [one.start, other.start]
+        shop.calendars.take(calendar, "stranger")
+        await read_calendars(shop)
+        assert (await shop.read(one.id)).calendar_verdict is CalendarVerdict.CLEAN
+
+
+async def test_a_stranger_that_moves_out_of_the_way_takes_its_flag_along(database: Database):
+    shop, _ = await open_practice(database)
+    one = await confirmed(shop)
+    for start, verdict in ((one.start, CalendarVerdict.CONFLICT), (one.end + HOUR, CalendarVerdict.CLEAN)):
+        shop.calendars.put("two", "stranger", start, start + HOUR)
+        await read_calendars(shop)
+        assert (await shop.read(one.id)).calendar_verdict is verdict
+
+
+async def test_what_is_never_asked_is_never_flagged(database: Database):
+    shop = await open_shop(database, rules={"price": None, "calendar_check": "local"})
+    await shop.connect()
+    await shop.work()
+    one = await confirmed(shop)
+    shop.calendars.put("two", "stranger", one.start, one.end)
+    await read_calendars(shop)
+    assert (await shop.read(one.id)).calendar_verdict is None
+
+
+# A move to another host
+
+
+async def open_pair(database: Database) -> tuple[Shop, Any, Any]:
+    """Two hosts, either of whom may serve; each with one calendar of their own."""
+    shop = await open_shop(database, hosts=2, rules={"price": None, "assignment": "one_of"})
+    shop.calendars.shelves = {"one": {}}
+    await shop.connect(host=0)
+    shop.calendars.shelves = {"two": {}}
+    await shop.connect(host=1)
+    shop.calendars.shelves = {"one": {}, "two": {}}
+    await shop.work()
+    first, second = await confirmed(shop, 9), await confirmed(shop, 9)
+    assert {first.hosts, second.hosts} == {(shop.hosts[0],), (shop.hosts[1],)}
+    ordered = sorted((first, second), key=lambda one: shop.hosts.index(one.hosts[0]))
+    return shop, ordered[0], ordered[1]
+
+
+async def move_to(shop: Shop, one: Reservation, start: Any) -> Reservation | Refusal:
+    request = RescheduleRequest(reservation_id=one.id, start=start, by=EndedBy.ACCOUNT)
+    return await move_reservation(shop.world, request)
+
+
+async def test_a_move_to_another_host_asks_that_hosts_calendars_first(database: Database):
+    shop, mine, theirs = await open_pair(database)
+    # At ten the first host has another reservation, and the second one something in their calendar.
+    at_ten = await confirmed(shop, 10)
+    free = "two" if at_ten.hosts[0] == shop.hosts[0] else "one"
+    shop.calendars.put(free, "stranger", shop.slot(10), shop.slot(11))
+    one = mine if at_ten.hosts == mine.hosts else theirs
+    before = shop.calendars.calls["busy"]
+    answer = await move_to(shop, one, shop.slot(10))
+    assert isinstance(answer, Refusal) and answer.code is Code.SLOT_TAKEN
+    assert shop.calendars.calls["busy"] == before + 1
+    after = await shop.read(one.id)
+    assert (after.start, after.hosts, after.sequence) == (one.start, one.hosts, 0)
+    # Nobody had to notice it afterwards: nothing has moved at all.
+    await shop.work()
+    assert (await shop.read(one.id)).calendar_verdict is CalendarVerdict.CLEAN
+    shop.calendars.take(free, "stranger")
+    await read_calendars(shop)
+    moved = await move_to(shop, one, shop.slot(10))
+    assert isinstance(moved, Reservation) and moved.hosts != one.hosts
+
+
+async def test_a_move_where_one_hosts_calendar_is_busy_goes_to_the_other(database: Database):
+    shop, mine, _ = await open_pair(database)
+    shop.calendars.put("one", "stranger", shop.slot(11), shop.slot(12))
+    moved = await move_to(shop, mine, shop.slot(11))
+    assert isinstance(moved, Reservation)
+    assert (moved.start, moved.hosts) == (shop.slot(11), (shop.hosts[1],))
+    await shop.work()
+    assert (await shop.read(mine.id)).calendar_verdict is CalendarVerdict.CLEAN
+    there = {ref: sorted(entry.start for entry in entries) for ref, entries in shop.calendars.ours().items()}
+    assert there == {"one": [], "two": [shop.slot(9), shop.slot(11)]}
+
+
+async def test_a_move_while_a_calendar_does_not_answer_is_none(database: Database):
+    shop, mine, _ = await open_pair(database)
+    shop.calendars.faults = {"busy": ["lost_before"] * 5}
+    answer = await move_to(shop, mine, shop.slot(14))
+    assert isinstance(answer, Refusal) and answer.code is Code.CALENDAR_UNREACHABLE
+    assert (await shop.read(mine.id)).start == mine.start
 
 
 # A connection that breaks

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import psutil
 
-from holdfirst.demo import SHORT
+from holdfirst.demo_stage import SHORT
 
 ANNA = {"name": "Anna", "email": "anna@example.org"}
 ALWAYS = [{"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "00:00", "end": "24:00"}]

@@ -13,9 +13,10 @@ from functools import partial
 
 import asyncpg
 import httpx
+import psutil
 import pytest
 
-from holdfirst import cli, demo
+from holdfirst import cli, demo, demo_calendars
 from holdfirst.embedded_postgres import EmbeddedPostgres
 from holdfirst.store import migrations
 from holdfirst.store.checks import CHECKS
@@ -335,11 +336,36 @@ def test_demo():
     assert done.stderr == ""
 
 
+def test_the_demo_shows_one_hold_in_two_calendars(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(demo, "STORIES", [])
+    monkeypatch.setattr(demo.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(demo.tempfile, "tempdir", str(tmp_path))
+    assert demo.run_demo(once=True, port=0) is True
+    said = capsys.readouterr().out
+    for server in ("Radicale", "Xandikos"):
+        assert re.search(rf"{server} +shows +tentative: Hold: Consultation", said), said
+    assert re.search(r"Radicale +shows +confirmed: Ada", said)
+    assert re.search(r"Xandikos +shows +nothing", said)
+    assert "gone from both calendars" in said
+    # Nothing that was started is left.
+    assert not [
+        one for one in psutil.Process().children(recursive=True) if "holdfirst-demo-" in str(one.cmdline())
+    ]
+
+
+def test_the_demo_does_without_calendar_servers_that_are_not_there(monkeypatch):
+    monkeypatch.setattr(demo_calendars, "find_spec", lambda _: None)
+    said: list[str] = []
+    assert demo_calendars.calendar_stories(said.append) == []
+    assert "holdfirst[demo]" in said[0]
+
+
 def test_demo_with_a_broken_story_fails(monkeypatch, capsys, tmp_path):
     def broken(stage):
         stage.expect(False, "the moon is made of cheese", "stone")
 
     monkeypatch.setattr(demo, "STORIES", [("broken", broken)])
+    monkeypatch.setattr(demo, "calendar_stories", lambda _: [])
     monkeypatch.setattr(demo.signal, "signal", lambda *_: None)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     assert demo.run_demo(once=True, port=0) is False

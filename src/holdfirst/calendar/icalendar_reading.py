@@ -147,6 +147,10 @@ def _span(component: Component, asked: Question, notes: list[str]) -> tuple[date
 
 
 def _instant(when: date, zone: ZoneInfo) -> datetime:
+    """In UTC; what lies beyond year 1 or 9999 there is at that end, so that an event "for ever" stays busy."""
     if not isinstance(when, datetime):
-        return datetime.combine(when, time(), zone).astimezone(UTC)
-    return (when.replace(tzinfo=zone) if when.tzinfo is None else when).astimezone(UTC)
+        when = datetime.combine(when, time(), zone)
+    try:
+        return (when.replace(tzinfo=zone) if when.tzinfo is None else when).astimezone(UTC)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC) if when.year > 1 else datetime.min.replace(tzinfo=UTC)

@@ -19,7 +19,7 @@ from holdfirst.effects.world import World
 from holdfirst.errors import CalendarDenied, HoldfirstError, ProviderUnavailable
 from holdfirst.flows import calendar_health, calendar_holds
 from holdfirst.flows.calendar_holds import Outcome, Plan, ToAsk, ToWrite
-from holdfirst.flows.reserve import slot_taken
+from holdfirst.flows.reschedule import RescheduleRequest
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.calendar_gate import settled_at
 from holdfirst.reservation.event_type import CalendarCheck
@@ -94,17 +94,17 @@ async def calendars_refuse(world: World, reservation: Reservation, check: Calend
             return calendar_unreachable()
 
 
-async def calendars_refuse_move(world: World, reservation_id: str, start: datetime) -> Refusal | None:
-    """Before a reservation moves: whether its hosts' calendars are free then. Its own events are no conflict. What is
-    written there in the meantime is found by the question that follows the move.
+async def calendars_of_move(
+    world: World, request: RescheduleRequest, hosts: tuple[str, ...]
+) -> bool | Refusal:
+    """Before a reservation moves: whether the calendars of those who would serve it are free then. Its own events are no
+    conflict. What is written there in the meantime is found by the question that follows the move.
     """
-    plan = await world.database.run(calendar_holds.plan_of_move, reservation_id, start)
-    if plan is None:
-        return None
+    plan = await world.database.run(calendar_holds.plan_of_move, request.reservation_id, request.start, hosts)
     seen = await _read_all(world, plan, HOLD_SECONDS_MAX)
     if seen is None:
         return calendar_unreachable()
-    return slot_taken() if await world.database.run(calendar_holds.strangers, plan, seen) else None
+    return not await world.database.run(calendar_holds.strangers, plan, seen)
 
 
 def calendar_unreachable() -> Refusal:

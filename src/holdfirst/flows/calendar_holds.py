@@ -14,7 +14,7 @@ from holdfirst.flows.pay import write_down_expiry
 from holdfirst.payment.payment import Mode, Payment
 from holdfirst.reservation import lifecycle
 from holdfirst.reservation.calendar_gate import Gate, gate, given_up, verified
-from holdfirst.reservation.event_type import CalendarCheck, EventTypeRules
+from holdfirst.reservation.event_type import EventTypeRules
 from holdfirst.reservation.reservation import (
     CalendarVerdict,
     Cause,
@@ -104,25 +104,18 @@ async def plan(tx: Tx, reservation_id: str) -> Plan | None:
     )
 
 
-async def plan_of_move(tx: Tx, reservation_id: str, start: datetime) -> Plan | None:
-    """Whom to ask about another time of it; nothing is written. None: nobody is asked."""
+async def plan_of_move(tx: Tx, reservation_id: str, start: datetime, hosts: tuple[str, ...]) -> Plan:
+    """Whom to ask about another time of it, with these hosts; nothing is written."""
     reservation = await reservations.load(tx, reservation_id)
-    if reservation is None or not reservation.in_calendars:
-        return None
+    assert reservation is not None
     event_type = await catalog.event_type_by_id(tx, reservation.event_type_id)
     assert event_type is not None
     now = await tx.now()
-    status = status_at(reservation, now)
-    if event_type.rules.calendar_check is CalendarCheck.LOCAL or status not in (
-        Status.HELD,
-        Status.CONFIRMED,
-    ):
-        return None
-    in_use = await calendars.calendars_of_hosts(tx, reservation.hosts)
+    in_use = await calendars.calendars_of_hosts(tx, hosts)
     return Plan(
-        reservation=lifecycle.moved(reservation, start, tuple(reservation.hosts)),
+        reservation=lifecycle.moved(reservation, start, hosts),
         rules=event_type.rules,
-        status=status,
+        status=status_at(reservation, now),
         write=[],
         ask=[ToAsk(*place) for place in in_use if _asked(*place)],
         again_at=None,

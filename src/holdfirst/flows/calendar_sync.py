@@ -120,7 +120,8 @@ async def take_in(tx: Tx, asked: ToSync, changes: Changes, missing: Mapping[str,
             await _seen(tx, calendar, written, seen[written.uid])
         else:
             cancelled += await _missed(tx, calendar, written, cancelled)
-    await _ask_again(tx, calendar, changed)
+    otherwise = bool(missing) or any(one.ref in asked.known for one in changed)
+    await _ask_again(tx, calendar, changed, otherwise=otherwise)
     mark, all_known = marker(calendar.account_id), {uid for uid, _, _ in known}
     return Synced([one for one in changes.changed if one.uid.startswith(mark) and one.uid not in all_known])
 
@@ -164,11 +165,16 @@ async def _missed(tx: Tx, calendar: Calendar, written: WrittenEvent, so_far: int
     return False
 
 
-async def _ask_again(tx: Tx, calendar: Calendar, changed: Sequence[Change]) -> None:
-    """Holds in whose time something new stands: their calendars are asked at once, not only when money decides."""
-    spans = [span for one in changed for span in one.busy]
-    if not spans or not calendar.blocking:
+async def _ask_again(tx: Tx, calendar: Calendar, changed: Sequence[Change], *, otherwise: bool) -> None:
+    """In whose time something new stands: calendars are asked at once, not only when money decides. A hold ends then; what
+    is confirmed is flagged. And where something is not as it was (`otherwise`), whether the flags still stand.
+    """
+    if not calendar.blocking:
         return
+    spans = [span for one in changed for span in one.busy]
+    touched = await calendar_events.clean_within(tx, calendar.host_id, spans) if spans else []
+    if otherwise:
+        touched += await calendar_events.flagged(tx, calendar.host_id)
     now = await tx.now()
-    for reservation_id in await calendar_events.holds_within(tx, calendar.host_id, spans):
+    for reservation_id in touched:
         await jobs.enqueue(tx, calendar.account_id, "ask_calendars", reservation_id, due=now)

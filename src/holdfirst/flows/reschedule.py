@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Move a reservation to another slot: the new time taken and the old given up in one step."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import msgspec
@@ -15,16 +16,27 @@ from holdfirst.interval import from_ms, to_ms
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation import lifecycle
 from holdfirst.reservation.calendar_gate import unasked
-from holdfirst.reservation.event_type import EventTypeRules, Offer
+from holdfirst.reservation.event_type import CalendarCheck, EventTypeRules, Offer
 from holdfirst.reservation.reservation import EndedBy, Reservation, Status, lapses_at, status_at
 from holdfirst.store import catalog, payments, reservations
 from holdfirst.store.database import Tx
 
 
 class RescheduleRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`heard`: whether the calendars of these hosts are free then, as far as they were asked."""
+
     reservation_id: str
     start: datetime
     by: EndedBy
+    heard: Mapping[tuple[str, ...], bool] = {}
+
+
+class HostsUnasked(Exception):
+    """The time could be taken, and nobody has asked the calendars of these hosts: nothing is done. Ask, and come again."""
+
+    def __init__(self, hosts: tuple[str, ...]) -> None:
+        super().__init__(hosts)
+        self.hosts = hosts
 
 
 async def reschedule(tx: Tx, request: RescheduleRequest) -> Reservation | Refusal:
@@ -55,18 +67,25 @@ async def reschedule(tx: Tx, request: RescheduleRequest) -> Reservation | Refusa
     if not choices:
         return Refusal(Code.SLOT_NOT_OFFERED, "This time is not offered.")
 
-    for hosts in choices:
+    for hosts in [one for one in choices if request.heard.get(one, True)]:
         moved = lifecycle.moved(reservation, request.start, hosts)
         if await reservations.take_time(
             tx, moved, hosts, seats_max=rules.seats, live_until=lapses_at(reservation)
         ):
+            connected = any(host.connected for host in offer.hosts if host.id in hosts)
+            if connected and _must_be_asked(request, rules, hosts):
+                raise HostsUnasked(hosts)
             # After this point it must succeed.
-            if reservation.in_calendars or any(host.connected for host in offer.hosts if host.id in hosts):
+            if reservation.in_calendars or connected:
                 moved = unasked(moved, rules.calendar_check)
             await reservations.save(tx, moved)
             await became_another_time(tx, reservation, moved, now)
             return moved
     return slot_taken()
+
+
+def _must_be_asked(request: RescheduleRequest, rules: EventTypeRules, hosts: tuple[str, ...]) -> bool:
+    return rules.calendar_check is not CalendarCheck.LOCAL and hosts not in request.heard
 
 
 def _within_policy(reservation: Reservation, rules: EventTypeRules, now: datetime) -> bool:

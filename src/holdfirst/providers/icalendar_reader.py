@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading iCalendar in a process of its own: started when first needed, ended when it takes too long or has no work."""
+"""Reading iCalendar in processes of their own: started when first needed, ended when they take too long or have no work.
+
+There are two, so that whoever's calendar takes long keeps nobody else waiting: what is small and quickly read has one to
+itself, and what turns out not to be goes to the other.
+"""
 
 import asyncio
 import contextlib
@@ -13,27 +17,50 @@ from holdfirst.errors import ProviderUnavailable
 from holdfirst.providers.icalendar_child import Task
 
 READ_SECONDS_MAX = 8.0
+QUICK_SECONDS_MAX = 1.0
+QUICK_BYTES_MAX = 64 << 10
+"""More than what stands in the way of one reservation takes."""
 IDLE_SECONDS = 120.0
 
 
 class IcalendarReader:
-    """One at a time goes in; who waits does so for at most as long as one may take."""
+    """Made once."""
 
     def __init__(self, *, seconds_max: float = READ_SECONDS_MAX) -> None:
         self._seconds_max = seconds_max
-        self._child: asyncio.subprocess.Process | None = None
-        self._turn = asyncio.Lock()
-        self._idle: asyncio.TimerHandle | None = None
+        self._quick, self._patient = _Lane(), _Lane()
 
     async def read(self, texts: Sequence[bytes], asked: Question) -> list[Reading]:
         """One reading for each text. Raises `ProviderUnavailable` where they take too long together."""
         if not texts:
             return []
         message = msgspec.msgpack.encode(Task(list(texts), asked))
+        answer: bytes | None = None
+        if len(message) <= QUICK_BYTES_MAX:
+            with contextlib.suppress(ProviderUnavailable):
+                answer = await self._quick.read(message, min(QUICK_SECONDS_MAX, self._seconds_max))
+        if answer is None:
+            answer = await self._patient.read(message, self._seconds_max)
+        return msgspec.msgpack.decode(answer, type=list[Reading])
+
+    async def aclose(self) -> None:
+        await self._quick.aclose()
+        await self._patient.aclose()
+
+
+class _Lane:
+    """One process. One at a time goes in; who waits does so for at most as long as one may take."""
+
+    def __init__(self) -> None:
+        self._child: asyncio.subprocess.Process | None = None
+        self._turn = asyncio.Lock()
+        self._idle: asyncio.TimerHandle | None = None
+
+    async def read(self, message: bytes, seconds_max: float) -> bytes:
         async with self._turn:
             self._rest(None)
             try:
-                async with asyncio.timeout(self._seconds_max):
+                async with asyncio.timeout(seconds_max):
                     answer = await self._exchange(message)
             except (TimeoutError, OSError, asyncio.IncompleteReadError) as error:
                 await self._end()
@@ -43,7 +70,7 @@ class IcalendarReader:
                 await self._end()
                 raise
             self._rest(IDLE_SECONDS)
-        return msgspec.msgpack.decode(answer, type=list[Reading])
+        return answer
 
     async def aclose(self) -> None:
         self._rest(None)

@@ -164,8 +164,8 @@ async def doubt(tx: Tx, event: WrittenEvent) -> None:
     )
 
 
-async def holds_within(tx: Tx, host_id: str, spans: Sequence[tuple[datetime, datetime]]) -> list[str]:
-    """Live holds of this host, written into calendars, whose time overlaps one of these spans."""
+async def clean_within(tx: Tx, host_id: str, spans: Sequence[tuple[datetime, datetime]]) -> list[str]:
+    """Live reservations of this host for which nothing stood in the way, and whose time overlaps one of these spans."""
     rows = await tx.rows(
         """
         select distinct reservation.id
@@ -176,11 +176,24 @@ async def holds_within(tx: Tx, host_id: str, spans: Sequence[tuple[datetime, dat
               and claim.ends_at < span.ends_at + interval '9 days' and live_until > the_clock()
         ) claimed
         join reservation on reservation.id = claimed.reservation_id
-        where in_calendars and status = 'held' and calendar_verdict = 'clean'
+        where in_calendars and status in ('held', 'processing', 'confirmed') and calendar_verdict = 'clean'
         """,
         host_id,
         [start for start, _ in spans],
         [end for _, end in spans],
+    )
+    return [row["id"] for row in rows]
+
+
+async def flagged(tx: Tx, host_id: str) -> list[str]:
+    """Confirmed reservations of this host, not over yet, in whose time something else stood."""
+    rows = await tx.rows(
+        """
+        select distinct reservation.id from claim join reservation on reservation.id = claim.reservation_id
+        where claim.host_id = $1 and claim.ends_at > the_clock() and claim.live_until > the_clock()
+          and status = 'confirmed' and calendar_verdict = 'conflict'
+        """,
+        host_id,
     )
     return [row["id"] for row in rows]
 

@@ -13,7 +13,7 @@ from holdfirst.effects.consent import consent_url
 from holdfirst.flows import calendar_connections
 from holdfirst.flows.calendar_connections import Roles, WantedConnection
 from holdfirst.flows.keyed import Replay
-from holdfirst.refusal import Code, Refusal
+from holdfirst.refusal import Code, Refusal, invalid
 from holdfirst.store import calendars
 from holdfirst.store.calendars import Calendar, Connection, ConnectionStatus
 from holdfirst.store.database import Tx
@@ -32,6 +32,7 @@ from holdfirst.web.calendar_forms import (
 )
 from holdfirst.web.hosts import REPLAYED
 from holdfirst.web.operation import SECRET, Answer, Call, Empty, Operation, unless_refused
+from holdfirst.web.problems import Problem
 from holdfirst.web.requests import check_urls
 
 
@@ -39,6 +40,9 @@ async def create_connection(call: Call) -> Answer:
     form: ConnectionForm = call.body
     check_urls(return_url=form.return_url)
     secrets, field = unless_refused(secrets_of(form, call.world.calendars))
+    asks_the_host = not secrets.keys() - {"return_url"}
+    if asks_the_host and form.provider not in call.world.consents:
+        raise Problem(invalid(field, "is needed: this server cannot send a host to that company's page"))
     connection_id = ids.make("con")
     wanted = WantedConnection(
         id=connection_id,
@@ -52,7 +56,7 @@ async def create_connection(call: Call) -> Answer:
     )
 
     async def work() -> Connection | Refusal:
-        if form.provider in call.world.consents and "refresh_token" not in secrets:
+        if asks_the_host:
             return await call.world.database.run(calendar_connections.connect, wanted, None)
         return await connect_calendar.connect(call.world, wanted, secrets, field)
 

@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from holdfirst.calendar.provider import CalendarProvider
 from holdfirst.refusal import Refusal, invalid
+from holdfirst.reservation.shape import problem_of
 from holdfirst.reservation.text import Line, Url, url_fault
 from holdfirst.store.calendars import (
     Calendar,
@@ -23,6 +24,8 @@ from holdfirst.web.requests import Closed, Paging
 
 _WITH_CONSENT = ("google", "microsoft")
 Password = Annotated[str, Meta(min_length=1, max_length=1000)]
+Given = Annotated[dict[str, Annotated[str, Meta(max_length=8000)]], Meta(max_length=20)]
+"""What opens an account, as its provider's page in the docs says."""
 
 
 class Credentials(Closed, frozen=True, kw_only=True):
@@ -33,12 +36,26 @@ class Credentials(Closed, frozen=True, kw_only=True):
     password: Password
 
 
+class KeyFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The members of Google's JSON file that count. `subject`: for whom it acts in a Workspace; else `calendar`: one that
+    was shared with its address.
+    """
+
+    client_email: Line
+    private_key: Annotated[str, Meta(min_length=1, max_length=8000)]
+    private_key_id: Line = ""
+    subject: Line = ""
+    calendar: Line = ""
+
+
 class ConnectionForm(Closed, frozen=True, kw_only=True):
-    """`credentials` for `caldav`, `url` for `ics`, `refresh_token` (or the link in the answer) for the others."""
+    """`credentials` for `caldav`, and for a service account of `google`; `url` for `ics`; `refresh_token` (or the link in
+    the answer) for the others.
+    """
 
     host: str
     provider: Line
-    credentials: Credentials | None = None
+    credentials: Given | None = None
     url: Url | None = None
     refresh_token: Password | None = None
     return_url: Url | None = None
@@ -54,7 +71,7 @@ class ConnectionPatch(Closed, frozen=True, kw_only=True):
 
     blocking: Annotated[list[str], Meta(max_length=100)] | None = None
     destination: str | UnsetType | None = UNSET
-    credentials: Credentials | None = None
+    credentials: Given | None = None
     url: Url | None = None
     refresh_token: Password | None = None
     when_broken: WhenBroken | None = None
@@ -125,7 +142,7 @@ def other_secrets_of(provider: str, patch: ConnectionPatch) -> tuple[dict[str, s
     """None: what opens the account stays as it is."""
     if patch.credentials is None and patch.url is None and patch.refresh_token is None:
         return None
-    if provider in _WITH_CONSENT and patch.refresh_token is None:
+    if provider in _WITH_CONSENT and patch.refresh_token is None and patch.credentials is None:
         return invalid("refresh_token", f"is what opens an account at {provider}")
     return _secrets(provider, patch)
 
@@ -137,15 +154,30 @@ def _secrets(provider: str, form: ConnectionForm | ConnectionPatch) -> tuple[dic
                 return invalid("url", "is needed for a feed")
             return {"url": form.url}, "url"
         case name if name in _WITH_CONSENT:
+            if form.credentials is not None:
+                return secrets_in(name, form.credentials)
             # Without a token: the host is sent to the company's own page.
             token = {} if form.refresh_token is None else {"refresh_token": form.refresh_token}
             return token, "refresh_token"
         case _:
             if form.credentials is None:
                 return invalid("credentials", "are needed for a CalDAV account")
-            if (fault := url_fault(form.credentials.url)) is not None:
-                return invalid("credentials.url", fault)
-            return msgspec.structs.asdict(form.credentials), "credentials"
+            return secrets_in(provider, form.credentials)
+
+
+def secrets_in(provider: str, given: dict[str, str]) -> tuple[dict[str, str], str] | Refusal:
+    """What of the credentials opens an account of this provider."""
+    if provider not in ("caldav", "google"):
+        return invalid("credentials", f"do not open an account of {provider}")
+    try:
+        if provider == "google":
+            return msgspec.to_builtins(msgspec.convert(given, KeyFile)), "credentials"
+        credentials = msgspec.convert(given, Credentials)
+    except msgspec.ValidationError as error:
+        return invalid(*problem_of(error, "credentials"))
+    if (fault := url_fault(credentials.url)) is not None:
+        return invalid("credentials.url", fault)
+    return msgspec.structs.asdict(credentials), "credentials"
 
 
 def connection_answer(

@@ -6,14 +6,15 @@ from typing import Any
 
 from holdfirst.effects.checkout import open_checkout
 from holdfirst.effects.confirm import confirm_with_provider
-from holdfirst.effects.hold_calendars import calendars_refuse_move
 from holdfirst.effects.release import release_with_provider
+from holdfirst.effects.reschedule import moving
 from holdfirst.flows import cancel as cancelling
 from holdfirst.flows import change
-from holdfirst.flows import reschedule as rescheduling
 from holdfirst.flows.confirm import Asks, ConfirmRequest
-from holdfirst.flows.keyed import Replay, answered_before
+from holdfirst.flows.keyed import Replay
 from holdfirst.flows.pay import CheckoutRequest
+from holdfirst.flows.reschedule import RescheduleRequest
+from holdfirst.flows.reschedule import reschedule as reschedule_flow
 from holdfirst.interval import whole_ms
 from holdfirst.payment.money import Money, currency_exists
 from holdfirst.payment.payment import Payment
@@ -26,8 +27,8 @@ from holdfirst.store.database import Tx
 from holdfirst.web.answers import ReservationAnswer
 from holdfirst.web.asker import Kind
 from holdfirst.web.hosts import REPLAYED
-from holdfirst.web.operation import HOLDERS, Answer, Call, Empty, Operation
-from holdfirst.web.problems import Problem, refuse
+from holdfirst.web.operation import HOLDERS, Answer, Call, Empty, Operation, unless_refused
+from holdfirst.web.problems import refuse
 from holdfirst.web.requests import (
     Cancel,
     Checkout,
@@ -131,19 +132,16 @@ async def reschedule(call: Call) -> Answer:
     body: Reschedule = call.body
     check_instants(start=body.start)
     reservation_id = await no_other_account(call)
-    request = rescheduling.RescheduleRequest(
-        reservation_id=reservation_id, start=whole_ms(body.start), by=_by(call)
-    )
+    request = RescheduleRequest(reservation_id=reservation_id, start=whole_ms(body.start), by=_by(call))
 
-    async def work(tx: Tx) -> Reservation | Refusal:
-        return await rescheduling.reschedule(tx, request)
+    async def attempt(asked: RescheduleRequest) -> Reservation | Replay:
+        async def work(tx: Tx) -> Reservation | Refusal:
+            return await reschedule_flow(tx, asked)
 
-    before = await call.world.database.run(answered_before, call.key) if call.key is not None else None
-    if before is None:
-        refusal = await calendars_refuse_move(call.world, reservation_id, request.start)
-        if refusal is not None:
-            raise Problem(refusal)
-    return await _answered(call, await call.once(work, _kept(reservation_id)), reservation_id)
+        return await call.once(work, _kept(reservation_id))
+
+    done = unless_refused(await moving(call.world, request, attempt))
+    return await _answered(call, done, reservation_id)
 
 
 async def rotate_client_secret(call: Call) -> Answer:

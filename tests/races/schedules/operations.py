@@ -13,11 +13,13 @@ from holdfirst.effects import advance, hold_calendars, refund
 from holdfirst.effects.checkout import open_checkout
 from holdfirst.effects.confirm import confirm_with_provider
 from holdfirst.effects.release import release_with_provider
+from holdfirst.effects.reschedule import move
 from holdfirst.effects.reserve import Made, reserve
 from holdfirst.flows import cancel as cancelling
-from holdfirst.flows import change, expire, hear, keyed, pay, reschedule
+from holdfirst.flows import change, expire, hear, keyed, pay
 from holdfirst.flows.confirm import Asks, ConfirmRequest
 from holdfirst.flows.keyed import RequestKey
+from holdfirst.flows.reschedule import RescheduleRequest
 from holdfirst.flows.reserve import ReserveRequest
 from holdfirst.payment.provider import Hint, Notification, Phase
 from holdfirst.reservation.reservation import EndedBy, Reservation
@@ -143,10 +145,10 @@ async def _cancel(shop: Shop, subject: Subject) -> Any:
 
 
 async def _move(shop: Shop, subject: Subject, by: timedelta) -> Any:
-    request = reschedule.RescheduleRequest(
+    request = RescheduleRequest(
         reservation_id=str(subject.reservation), start=subject.slot + by, by=EndedBy.ACCOUNT
     )
-    return await shop.database.run(reschedule.reschedule, request)
+    return await move(shop.world, request)
 
 
 @operation("reschedule", "reservation", core=True)

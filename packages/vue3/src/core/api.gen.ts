@@ -137,11 +137,14 @@ export type components = {
         };
         /**
          * ConnectionForm
-         * @description `credentials` for `caldav`, `url` for `ics`, `refresh_token` (or the link in the answer) for the others.
+         * @description `credentials` for `caldav`, and for a service account of `google`; `url` for `ics`; `refresh_token` (or the link in
+         *         the answer) for the others.
          */
         ConnectionForm: {
             /** @default null */
-            credentials?: components["schemas"]["Credentials"] | null;
+            credentials?: {
+                [key: string]: string;
+            } | null;
             host: string;
             provider: string;
             /** @default null */
@@ -166,7 +169,9 @@ export type components = {
             /** @default null */
             blocking?: string[] | null;
             /** @default null */
-            credentials?: components["schemas"]["Credentials"] | null;
+            credentials?: {
+                [key: string]: string;
+            } | null;
             destination?: string | null;
             /** @default null */
             refresh_token?: string | null;
@@ -184,15 +189,6 @@ export type components = {
          * @enum {unknown}
          */
         ConnectionStatus: "active" | "broken" | "pending";
-        /**
-         * Credentials
-         * @description Of a CalDAV account. `password`: one made for this purpose, where the company offers such.
-         */
-        Credentials: {
-            password: string;
-            url: string;
-            username: string;
-        };
         /**
          * Customer
          * @description Who reserves. All of it may follow later, while the hold lasts; null takes a member away.

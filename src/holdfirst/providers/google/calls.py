@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calls to Google on a host's behalf: with an access token that is kept fresh, and no more often than Google bears."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -8,13 +9,22 @@ from urllib.parse import urlencode
 import msgspec
 
 from holdfirst.calendar.provider import Access
-from holdfirst.clock import monotonic
+from holdfirst.clock import monotonic, wall
 from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.providers.google.assertion import GRANT, assertion
+from holdfirst.providers.google.pace import Pace
 from holdfirst.providers.outward import Answer, Outward
 
 API = "https://www.googleapis.com/calendar/v3"
 TOKENS = "https://oauth2.googleapis.com/token"
+SCOPES = (
+    "https://www.googleapis.com/auth/calendar.events "
+    "https://www.googleapis.com/auth/calendar.calendarlist.readonly"
+)
+ADDING = "https://www.googleapis.com/auth/calendar.calendarlist"
+"""Of a service account that stands in for nobody: a calendar that was shared with it is not in its list by itself."""
 RENEWED_SECONDS_BEFORE = 120
+TURNS_MAX = 3
 _NOT_CALLED = b"webhookUrlUnauthorized"
 """In an answer 401 that is about the address to be called, not about us."""
 Json = dict[str, Any]
@@ -36,6 +46,7 @@ class GoogleCalls:
         self._outward = outward
         self._client = client
         self._tokens: dict[str, tuple[str, float]] = {}
+        self._paces: dict[str, Pace] = {}
 
     async def ask(
         self,
@@ -45,7 +56,25 @@ class GoogleCalls:
         body: Json | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """401 is met with one fresh access token; asked to wait, we say that there was no answer."""
+        """401 is met with one fresh access token; asked to wait, we wait a little, or say that there was no answer."""
+        pace = self._paces.setdefault(_account(access), Pace())
+        for _ in range(TURNS_MAX):
+            await pace.turn()
+            answer = await self._answered(access, method, path, body, headers)
+            if not _asks_to_wait(answer):
+                pace.answered()
+                return _unless_broken(answer)
+            pace.refused(answer.headers.get("retry-after", ""))
+        raise ProviderUnavailable("Google asks us to call less often")
+
+    async def _answered(
+        self,
+        access: Access,
+        method: str,
+        path: str,
+        body: Json | None,
+        headers: Mapping[str, str] | None,
+    ) -> Answer:
         content = b"" if body is None else msgspec.json.encode(body)
         typed = {} if body is None else {"content-type": "application/json"}
         for fresh in (False, True):
@@ -54,28 +83,44 @@ class GoogleCalls:
                 method, self._client.api + path, headers=sent | dict(headers or {}), content=content
             )
             if answer.status != 401 or _NOT_CALLED in answer.body:
-                return _unless_told_to_wait(answer)
+                return answer
         raise CalendarDenied("Google does not accept the access token")
 
     async def _token(self, access: Access, *, fresh: bool) -> str:
         """Kept until shortly before it runs out."""
-        refresh = access.secrets["refresh_token"]
-        known = self._tokens.get(refresh)
+        account = _account(access)
+        known = self._tokens.get(account)
         if known is not None and not fresh and monotonic() < known[1]:
             return known[0]
-        told = await self.granted({"grant_type": "refresh_token", "refresh_token": refresh})
+        told = await self.granted(self._grant(access.secrets))
         token, seconds = str(told["access_token"]), float(told.get("expires_in", 3600))
-        self._tokens[refresh] = (token, monotonic() + seconds - RENEWED_SECONDS_BEFORE)
+        self._tokens[account] = (token, monotonic() + seconds - RENEWED_SECONDS_BEFORE)
         return token
+
+    def _grant(self, secrets: Mapping[str, str]) -> Mapping[str, str]:
+        if "private_key" not in secrets:
+            return {"grant_type": "refresh_token", "refresh_token": secrets["refresh_token"]}
+        # The administrator who let it stand in for others let it do just what a host would be asked for.
+        scope = SCOPES if secrets.get("subject") else f"{SCOPES} {ADDING}"
+        return {
+            "grant_type": GRANT,
+            "assertion": assertion(secrets, scope, self._client.tokens, int(wall())),
+        }
 
     async def granted(self, form: Mapping[str, str]) -> Json:
         client = {"client_id": self._client.client_id, "client_secret": self._client.client_secret}
+        if form["grant_type"] == GRANT:
+            client = {}
+        elif not self._client.client_id:
+            raise CalendarDenied("this server has no OAuth client at Google (HOLDFIRST_GOOGLE_CLIENT_ID)")
         answer = await self._outward.ask(
             "POST",
             self._client.tokens,
             headers={"content-type": "application/x-www-form-urlencoded"},
             content=urlencode(dict(form) | client).encode(),
         )
+        if answer.status in (400, 401, 403) and not client:
+            raise CalendarDenied(f"Google does not take this service account's word: {_reason(answer)}")
         if answer.status in (400, 401, 403):
             raise CalendarDenied(
                 "Google has ended this grant; connect again (a consent screen in Testing ends grants after 7 days)"
@@ -85,9 +130,24 @@ class GoogleCalls:
         return json_of(answer)
 
 
-def _unless_told_to_wait(answer: Answer) -> Answer:
-    limited = answer.status == 403 and b"ateLimit" in answer.body
-    if limited or answer.status == 429 or answer.status >= 500:
+def _account(access: Access) -> str:
+    """Whose calls are counted together, and open with one token."""
+    secrets = access.secrets
+    named = (
+        secrets["client_email"] + secrets["private_key"]
+        if "private_key" in secrets
+        else secrets["refresh_token"]
+    )
+    return hashlib.sha256(f"{named}|{secrets.get('subject', '')}".encode()).hexdigest()
+
+
+def _asks_to_wait(answer: Answer) -> bool:
+    """403 `rateLimitExceeded` and `userRateLimitExceeded`, or 429."""
+    return answer.status == 429 or (answer.status == 403 and b"ateLimitExceeded" in answer.body)
+
+
+def _unless_broken(answer: Answer) -> Answer:
+    if answer.status >= 500:
         raise ProviderUnavailable(f"Google answered {answer.status}")
     return answer
 
@@ -103,8 +163,14 @@ def json_of(answer: Answer) -> Json:
 
 
 def refusal_of(answer: Answer) -> CalendarDenied:
-    reason = ""
-    if answer.body:
-        told = json_of(answer).get("error")
-        reason = str(told.get("message", ""))[:200] if isinstance(told, dict) else str(told)[:200]
-    return CalendarDenied(f"Google answered {answer.status}: {reason}")
+    return CalendarDenied(f"Google answered {answer.status}: {_reason(answer)}")
+
+
+def _reason(answer: Answer) -> str:
+    if not answer.body:
+        return ""
+    told = json_of(answer)
+    error = told.get("error")
+    if isinstance(error, dict):
+        return str(error.get("message", ""))[:200]
+    return f"{error} {told.get('error_description', '')}".strip()[:200]

@@ -72,12 +72,17 @@ def _instant(when: Json | None, place: Place) -> datetime | None:
     try:
         if when and "dateTime" in when:
             told = datetime.fromisoformat(when["dateTime"])
-            return (told if told.tzinfo else told.replace(tzinfo=zone)).astimezone(UTC)
-        if when and "date" in when:
-            return datetime.combine(date.fromisoformat(when["date"]), time(), zone).astimezone(UTC)
-    except (ValueError, OverflowError):
+        elif when and "date" in when:
+            told = datetime.combine(date.fromisoformat(when["date"]), time())
+        else:
+            return None
+    except ValueError:
         return None
-    return None
+    try:
+        return (told if told.tzinfo else told.replace(tzinfo=zone)).astimezone(UTC)
+    except OverflowError:
+        # Beyond year 1 or 9999: an event "for ever" stays busy.
+        return datetime.max.replace(tzinfo=UTC) if told.year > 1 else datetime.min.replace(tzinfo=UTC)
 
 
 def z(instant: datetime) -> str:

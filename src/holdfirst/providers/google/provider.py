@@ -28,15 +28,11 @@ from holdfirst.calendar.provider import (
 )
 from holdfirst.errors import CalendarDenied, ProviderUnavailable
 from holdfirst.payment.provider import Notification
-from holdfirst.providers.google.calls import GoogleCalls, GoogleClient, Json, json_of, refusal_of
+from holdfirst.providers.google.calls import SCOPES, GoogleCalls, GoogleClient, Json, json_of, refusal_of
 from holdfirst.providers.google.event import FIELDS, PROPERTY, body_of, change_of, span_of, takes_time, z
 from holdfirst.providers.outward import Outward
 
 CONSENT = "https://accounts.google.com/o/oauth2/v2/auth"
-SCOPES = (
-    "https://www.googleapis.com/auth/calendar.events "
-    "https://www.googleapis.com/auth/calendar.calendarlist.readonly"
-)
 PAGE = 2500
 TRIES_MAX = 3
 _KINDS = {"sync": PushKind.BEGINS, "exists": PushKind.CHANGED, "not_exists": PushKind.CHANGED}
@@ -76,6 +72,8 @@ class Google:
         return {"refresh_token": str(told["refresh_token"])}
 
     async def discover(self, access: Access) -> Found:
+        if shared := access.secrets.get("calendar"):
+            await self._take_up(access, shared)
         found = [
             FoundCalendar(
                 ref=one["id"],
@@ -211,6 +209,12 @@ class Google:
         return [Push(kind=kind, secret=secret, ref=named[0], resource=named[1])]
 
     # Underneath
+
+    async def _take_up(self, access: Access, calendar: str) -> None:
+        """What was shared with a service account is in its list only once it has been put there; twice is once."""
+        answer = await self._calls.ask(access, "POST", "/users/me/calendarList", {"id": calendar})
+        if answer.status not in (200, 409):
+            raise refusal_of(answer)
 
     async def _listed(self, access: Access) -> list[Json]:
         items: list[Json] = []
