@@ -8,6 +8,7 @@ payees.py
 catalog.py
 jobs.py
 idempotency.py
+calendars.py, calendar_events.py, calendar_items.py, calendar_watches.py
 
 `in_memory()` puts them in the place of PostgreSQL. The rules are the production's: what is here is only what SQL
 does. `tests/simulation/test_memory.py` holds it to PostgreSQL.
@@ -19,11 +20,33 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from holdfirst import store
-from memory import catalog, idempotency, jobs, payees, payments, reservations
+from memory import (
+    calendar_events,
+    calendar_items,
+    calendar_watches,
+    calendars,
+    catalog,
+    idempotency,
+    jobs,
+    payees,
+    payments,
+    reservations,
+)
 from memory.tables import Memory, MemoryTx
 
 __all__ = ["Memory", "MemoryTx", "in_memory"]
-FAKES = (catalog, idempotency, jobs, payees, payments, reservations)
+FAKES = (
+    calendar_events,
+    calendar_items,
+    calendar_watches,
+    calendars,
+    catalog,
+    idempotency,
+    jobs,
+    payees,
+    payments,
+    reservations,
+)
 
 
 @contextlib.contextmanager

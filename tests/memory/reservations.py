@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from holdfirst.payment.money import Money
 from holdfirst.reservation.reservation import (
     AtDeadline,
+    CalendarVerdict,
     Cause,
     Ended,
     EndedBy,
@@ -70,6 +71,7 @@ def _insert_reservation(
     tx: MemoryTx, item: dict[str, Any], hosts: list[str], now: datetime, until: datetime
 ) -> None:
     price = None if item["price_minor"] is None else Money(item["price_minor"], item["currency"])
+    in_calendars = bool(set(item.get("connected", ())) & set(hosts))
     tx.put(
         "reservation",
         item["id"],
@@ -94,21 +96,29 @@ def _insert_reservation(
             guests=list(item["guests"]),
             answers=item["answers"],
             metadata=item["metadata"],
+            in_calendars=in_calendars,
+            calendar_verdict=CalendarVerdict(item["verdict"]) if in_calendars and item["verdict"] else None,
         ),
     )
     tx.put("holder", item["id"], (item["holder_address"], item["holder_email"]))
-    deadline = f"deadline:{item['id']}"
+    _insert_job(tx, item, "deadline", until)
+    if in_calendars:
+        _insert_job(tx, item, "calendars", now + timedelta(seconds=item["attend_seconds"]))
+
+
+def _insert_job(tx: MemoryTx, item: dict[str, Any], kind: str, due: datetime) -> None:
+    key = f"{kind}:{item['id']}"
     tx.put(
         "job",
-        deadline,
+        key,
         JobRow(
-            key=deadline,
+            key=key,
             number=tx.next_number(),
             account_id=item["account_id"],
-            kind="deadline",
+            kind=kind,
             subject=item["id"],
             lane=None,
-            due_at=until,
+            due_at=due,
         ),
     )
 
@@ -398,6 +408,7 @@ def _put(tx: MemoryTx, row: Reservation) -> None:
     require("what_is_closing_has_an_end", (row.processing_until is not None) == closing)
     require("what_is_over_says_how", (row.ended is not None) == over)
     require("a_hold_has_a_deadline_after_it_was_made", row.held_until >= row.created_at)
+    require("a_verdict_is_about_calendars", row.calendar_verdict is None or row.in_calendars)
     tx.put("reservation", row.id, row)
 
 

@@ -23,6 +23,10 @@ TABLES = (
     "payee",
     "worker",
     "notification",
+    "connection",
+    "calendar",
+    "calendar_item",
+    "calendar_event",
 )
 LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
@@ -155,6 +159,11 @@ class MemoryTx:
         for row in mine.values():
             if row is not None:
                 yield row
+
+    def keys(self, table: str) -> Iterator[Any]:
+        mine = self.writes.get(table) or {}
+        yield from (key for key in self.memory.tables[table] if key not in mine)
+        yield from (key for key, row in mine.items() if row is not None)
 
     def next_number(self) -> int:
         """As an identity column: never given back."""

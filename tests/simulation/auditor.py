@@ -4,6 +4,7 @@
 `committed` looks at each transaction, `told` at each answer, `at_rest` at the end, when nothing is left to be done.
 """
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,21 +12,21 @@ from holdfirst.payment.sandbox import State
 from holdfirst.reservation.reservation import EndedBy, Reservation, Status
 from memory import Memory, MemoryTx
 from races.exhaustive.promises import live
+from simulation.audited_calendars import Broken, CalendarAuditor
 from simulation.company import Company
 
+FOR_EVER = ("advance", "deadline", "sync_calendar")
+"""Jobs that may be there when all is done: a look at what may still change."""
 OVER = (Status.RELEASED, Status.EXPIRED, Status.CANCELLED)
 
 
-class Broken(AssertionError):
-    """A promise."""
-
-
 class Auditor:
-    def __init__(self, memory: Memory, company: Company) -> None:
-        self._memory, self._company = memory, company
+    def __init__(self, memory: Memory, company: Company, calendars: CalendarAuditor) -> None:
+        self._memory, self._company, self._calendars = memory, company, calendars
         self._rows: dict[str, Reservation] = {}
         self._by_host: dict[str, set[str]] = {}
         self._charges_seen = 0
+        self._sales: set[str] = set()
         self._promised: dict[str, tuple[Status, datetime]] = {}
         self.mails: dict[str, int] = {}
         self.looked = self.answers = 0
@@ -42,6 +43,10 @@ class Auditor:
                 self._by_host.setdefault(host, set()).add(name)
             if live(row, now):
                 self._alone(row, now)
+        for payment in tx.writes.get("payment", {}).values():
+            if payment.mode.is_sale and payment.id not in self._sales:
+                self._sales.add(payment.id)
+                self._calendars.decided(self._rows[payment.reservation_id], _moment(), "a sale was opened")
         self.charged(now)
 
     def _changed(self, before: Reservation | None, row: Reservation, now: datetime) -> None:
@@ -57,6 +62,7 @@ class Auditor:
             raise Broken(f"P4: {row.id} ended before its deadline")
         if is_ is Status.CONFIRMED and was is not Status.CONFIRMED:
             self._by_whose_word(row)
+            self._calendars.confirmed(row, _moment())
 
     def _by_whose_word(self, row: Reservation) -> None:
         if not row.priced or row.payment_reference is not None:
@@ -81,8 +87,8 @@ class Auditor:
         """P2: each charge that is new, and whether there was a slot for it."""
         new = self._company.charges[self._charges_seen :]
         self._charges_seen = len(self._company.charges)
-        for ref in new:
-            checkout = self._company.checkouts[ref]
+        for charge in new:
+            checkout = self._company.checkouts[charge.ref]
             payment = self._memory.tables["payment"].get(checkout.key)
             row = self._memory.tables["reservation"][payment.reservation_id]
             forced = row.ended is not None and row.ended.by is EndedBy.ACCOUNT
@@ -90,6 +96,7 @@ class Auditor:
                 owned = row.paid_by == payment.id and row.status in (Status.PROCESSING, Status.CONFIRMED)
                 if not owned:
                     raise Broken(f"P2: {payment.id} was captured while {row.id} is {row.status}")
+                self._calendars.decided(row, charge.moment, "captured")
 
     # Each answer
 
@@ -104,13 +111,17 @@ class Auditor:
         if row.status in OVER and row.status is not Status.EXPIRED and kept.status is not row.status:
             raise Broken(f"P6: {row.id} was told {row.status}, and it is {kept.status}")
 
+    def made(self, row: Reservation) -> None:
+        self._calendars.held(row, _moment())
+
     def taken(self, host: str, start: datetime, end: datetime, since: datetime) -> None:
         """P4: somebody was told that this time is taken; so somebody had it at some moment since it was asked."""
         for name in self._by_host.get(host, ()):
             row = self._rows[name]
             if row.start < end and start < row.end and (live(row, since) or _ended_since(row, since)):
                 return
-        raise Broken(f"P4: {start} was refused, and nobody had it")
+        if not self._calendars.may_have_been_busy(host, start, end):
+            raise Broken(f"P4: {start} was refused, and nobody had it")
 
     def mailed(self, message_id: str, subject: str) -> None:
         self.mails[message_id] = self.mails.get(message_id, 0) + 1
@@ -119,7 +130,7 @@ class Auditor:
 
     def at_rest(self) -> None:
         tables = self._memory.tables
-        left = [row.key for row in tables["job"].values() if row.kind not in ("advance", "deadline")]
+        left = [row.key for row in tables["job"].values() if row.kind not in FOR_EVER]
         if left:
             raise Broken(f"P6: never done: {sorted(left)[:5]}")
         for payment in tables["payment"].values():
@@ -130,6 +141,7 @@ class Auditor:
             told = [name for name in self.mails if name.startswith(f"<{row.id}.confirmed")]
             if row.confirmed_at is not None and not told:
                 raise Broken(f"P6: {row.id} was confirmed, and nobody was told")
+        self._calendars.at_rest(tables["reservation"].values())
 
     def _settled(self, payment: Any, row: Reservation) -> None:
         checkout = self._company.checkouts.get(payment.provider_ref)
@@ -149,6 +161,10 @@ class Auditor:
             raise Broken(f"P2: the authorisation of {payment.id} hangs")
         if checkout.state is State.OPEN and checkout.mode.can_be_closed:
             raise Broken(f"P2: the checkout of {payment.id} is open, and {row.id} is {row.status}")
+
+
+def _moment() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _ended_since(row: Reservation, since: datetime) -> bool:

@@ -3,7 +3,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from holdfirst.payment.money import Money
 from holdfirst.payment.payment import Mode
@@ -26,6 +26,13 @@ from simulation.virtual import Chance, go_on
 DAYS_3 = 3 * 86_400.0
 
 
+class Charge(NamedTuple):
+    """That money was taken, and when."""
+
+    ref: str
+    moment: float
+
+
 class Company:
     """`heard`: called for each notification that arrives, with the reference it names."""
 
@@ -37,7 +44,7 @@ class Company:
         self.modes: dict[str, Mode] = {}
         self.refused: set[str] = set()
         self.forced: set[str] = set()
-        self.charges: list[str] = []
+        self.charges: list[Charge] = []
         self.away = False
         self.healthy = False
         self.calls = 0
@@ -113,7 +120,7 @@ class Company:
         self.checkouts[ref] = after
         if before is not None and before.state is not after.state:
             if after.captured_minor > before.captured_minor:
-                self.charges.append(ref)
+                self.charges.append(Charge(ref, asyncio.get_running_loop().time()))
             self._notify(ref)
 
     def _notify(self, ref: str) -> None:

@@ -53,7 +53,7 @@ class Customer:
         return task.result() if done else None
 
     async def reserve(self) -> Reservation | None:
-        start = self.start()
+        start = popular_start(self.town)
         request = ReserveRequest(
             account_id="acc_0",
             event_type="ety_0",
@@ -81,15 +81,10 @@ class Customer:
                     self.town.auditor.taken(host, start, start + timedelta(hours=1), since)
         for answer in answers:
             if isinstance(answer, Made):
+                self.town.auditor.made(answer.reservation)
                 self.told(answer.reservation)
                 return answer.reservation
         return None
-
-    def start(self) -> datetime:
-        """A few popular half hours, soon enough to begin while money is still on its way."""
-        now = self.town.now()
-        near = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-        return near + self.chance.random.randrange(SLOTS) * timedelta(minutes=30)
 
     def told(self, row: Reservation) -> None:
         self.town.auditor.told(row, self.town.now())
@@ -178,6 +173,12 @@ DEEDS = (
     Customer.extend,
     Customer.read,
 )
+
+
+def popular_start(town: "Town") -> datetime:
+    """One of a few half hours, soon enough to begin while money is still on its way."""
+    near = town.now().replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+    return near + town.chance.random.randrange(SLOTS) * timedelta(minutes=30)
 
 
 async def _tried(work: Awaitable[T]) -> T | None:

@@ -26,8 +26,9 @@ from memory.reservations import _find_time
 from memory.tables import Broken
 from races.exhaustive.mutants import without
 from shop import Shop, open_shop
+from simulation.calendar_calls import CalendarCalls
 
-SEQUENCES, LENGTH = 200, 25
+SEQUENCES, LENGTH = 200, 35
 BEGIN = datetime.fromisoformat("2027-01-04T09:00:00+00:00")
 FROZEN = """
 create table if not exists test_moment (at timestamptz not null);
@@ -36,7 +37,9 @@ insert into test_moment values ('2027-01-04T09:00Z');
 create or replace function the_clock() returns timestamptz language sql volatile as
 $$ select at from test_moment $$;
 """
-KINDS = ["deadline", "advance", "close", "capture"]
+KINDS = ["deadline", "advance", "close", "capture", "calendars"]
+FIRST = BEGIN + timedelta(hours=30)
+"""The earliest start."""
 Step = Callable[[Any], Awaitable[Any]]
 
 
@@ -62,6 +65,8 @@ class Both:
         self.paid: list[str] = []
         self.claimed: list[Job] = []
         self.numbers = 0
+        self.first = FIRST
+        self.calendars = CalendarCalls(self)
 
     def name(self, prefix: str) -> str:
         self.numbers += 1
@@ -105,7 +110,7 @@ class Both:
 
     async def reserve(self) -> None:
         chance = self.random
-        start = BEGIN + timedelta(hours=30) + chance.randrange(4) * timedelta(minutes=30)
+        start = FIRST + chance.randrange(4) * timedelta(minutes=30)
         end = start + timedelta(hours=1)
         buffer = chance.choice((0, 0, 15))
         hosts = chance.sample(self.shop.hosts, chance.choice((1, 2)))
@@ -147,6 +152,12 @@ class Both:
                 "key": f"k{chance.randrange(4)}",
                 "fingerprint": chance.choice(("00", "01")),
             }
+        if chance.random() < 0.5:
+            item |= {
+                "connected": chance.sample(self.shop.hosts, 1),
+                "verdict": chance.choice((None, "pending")),
+                "attend_seconds": chance.choice((0, 6)),
+            }
         [taken] = await self.same("reserve", lambda tx: reservations.reserve(tx, [item]))
         if taken.outcome == "held":
             self.held.append(item["id"])
@@ -160,7 +171,9 @@ class Both:
 
     def _changed(self, row: Reservation) -> Reservation:
         now = self.moment
-        match self.random.randrange(6):
+        match self.random.randrange(7):
+            case 6:
+                return replace(row, **self.calendars.judged())
             case 0:
                 return lifecycle.pin(row, "pay_1", now)
             case 1:
@@ -304,7 +317,7 @@ class Both:
         async def taken(tx: Any) -> Any:
             found = await catalog.taken_time(tx, hosts, first, last, None)
             return {
-                host: sorted(sorted(map(str, dict(row).items())) for row in one.claims)
+                host: (sorted(one.busy), sorted(sorted(map(str, dict(row).items())) for row in one.claims))
                 for host, one in found.items()
             }
 
@@ -328,6 +341,7 @@ async def furnished(shop: Shop, seed: int) -> Both:
         await tx.execute("truncate reservation cascade")
         await tx.execute("truncate claim, job, idempotency_key")
         await tx.execute("update host set newest_end = '-infinity'")
+        await both.calendars.furnish(tx)
         await tx.execute("delete from test_moment")
         await tx.execute("insert into test_moment values ($1)", BEGIN)
     return both
@@ -337,7 +351,9 @@ async def run_sequence(shop: Shop, seed: int) -> int:
     both = await furnished(shop, seed)
     await both.reserve()
     steps = [both.tick, both.reserve, both.reserve, both.wish, both.work, both.key]
+    steps += [both.calendars.reading, both.calendars.connections]
     with_row = [both.change, both.retake, both.pay, both.change_payment]
+    with_row += [both.calendars.events, both.calendars.seen]
     for _ in range(LENGTH):
         await both.random.choice(steps + with_row if both.held else steps)()
     await both.look()

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from fakes import FakeMail
 from holdfirst import ids
 from holdfirst.availability.schedule import Schedule
-from holdfirst.effects import confirm, offers
+from holdfirst.effects import calendar_desk, confirm, hold_calendars, offers
 from holdfirst.effects.offers import Offers
 from holdfirst.effects.slot_lists import SlotLists
 from holdfirst.effects.world import World
@@ -25,7 +26,14 @@ from holdfirst.key_ring import KeyRing
 from holdfirst.payment.money import Money
 from holdfirst.payment.payment import Mode
 from holdfirst.payment.provider import Hint, Notification
-from holdfirst.reservation.event_type import EventType, EventTypeRules, Host, LatePayment
+from holdfirst.reservation.event_type import (
+    CalendarCheck,
+    EventType,
+    EventTypeRules,
+    Host,
+    LatePayment,
+    OnConflict,
+)
 from holdfirst.settings import Limits
 from holdfirst.store import reservations
 from holdfirst.store.payees import PaymentAccount
@@ -33,10 +41,14 @@ from holdfirst.store.together import Together
 from holdfirst.worker import Worker
 from memory import Memory, MemoryTx, in_memory
 from memory.catalog import load_offers
+from memory.tables import JobRow
 from simulation.auditor import Auditor, Broken
+from simulation.audited_calendars import CalendarAuditor
 from simulation.base import VirtualDatabase, WaitingLocks
+from simulation.calendar_calls import calendar_of, connection_of
+from simulation.calendars import Calendars
 from simulation.company import Company
-from simulation.customers import Customer
+from simulation.customers import Customer, popular_start
 from simulation.virtual import PROCESS, Chance, Process, VirtualLoop, go_on
 
 BEGIN = datetime(2027, 1, 4, 8, 0, tzinfo=UTC)
@@ -47,9 +59,35 @@ OPEN_SECONDS = 1.5 * 3600
 REST_SECONDS = 1800.0
 AWAY_SECONDS = 3 * 86_400.0
 """Then no worker runs for three days, while old notifications come in; and then one does, for another half hour."""
+REFS = {"hst_0": ("cal_0", "cal_1"), "hst_1": ("cal_2",)}
+"""The calendars of each host, by the names that they have everywhere. The first of a host receives."""
 ALWAYS = {
     "weekly": [{"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "00:00", "end": "24:00"}]
 }
+
+
+class Practice(NamedTuple):
+    """`check` None: nobody has a calendar."""
+
+    mode: Mode
+    late: LatePayment
+    check: CalendarCheck | None
+    on_conflict: OnConflict
+    connected: tuple[str, ...]
+
+
+def practice_of(seed: int) -> Practice:
+    """Six without calendars, six with, and so on: by seed, so that one seed is one course."""
+    round_, calendars = seed // 12, seed // 6 % 2 == 1
+    checks = (CalendarCheck.VERIFIED, CalendarCheck.STRICT, CalendarCheck.FAST, CalendarCheck.LOCAL)
+    return Practice(
+        mode=list(Mode)[seed % 3],
+        late=list(LatePayment)[seed // 3 % 2],
+        check=checks[round_ % 4] if calendars else None,
+        on_conflict=list(OnConflict)[(seed + round_) % 2],
+        # In every other round one of the two hosts has none.
+        connected=tuple(REFS)[: 2 - round_ % 2] if calendars else (),
+    )
 
 
 class Course(NamedTuple):
@@ -62,6 +100,8 @@ class Course(NamedTuple):
     crashes: int
     waited: int
     days: float
+    readings: int
+    """Of calendars, that a verdict rests on."""
 
 
 class Bell:
@@ -74,10 +114,15 @@ class Bell:
 class Town:
     def __init__(self, seed: int, loop: VirtualLoop) -> None:
         self.chance, self.loop = Chance(seed), loop
+        self.practice = practice_of(seed)
         self.locks = WaitingLocks(self.chance)
         self.memory = Memory(self.now, self.locks)
         self.company = Company(self.chance, self.notified)
-        self.auditor = Auditor(self.memory, self.company)
+        self.calendars = {
+            host: Calendars(self.chance, REFS[host], ACCOUNT) for host in self.practice.connected
+        }
+        desks = CalendarAuditor(self.calendars, self.practice.check, self.practice.on_conflict, BEGIN)
+        self.auditor = Auditor(self.memory, self.company, desks)
         self.database = VirtualDatabase(self.memory, self.chance, self.committed)
         self.database.on_announce = self.rung
         self.ring = KeyRing([b"k" * 32])
@@ -127,6 +172,8 @@ class Town:
             mail=self.mail,
             public_url="http://holdfirst.test",
             mail_from="Practice <bookings@practice.example>",
+            # Each host's account is a company of its own, with bad days of its own.
+            calendars=self.calendars,
         )
 
     def start_server(self, name: str) -> None:
@@ -179,9 +226,23 @@ class Town:
             await go_on(self.chance.seconds(60, 3600))
             self.company.away = False
 
+    async def bad_readings(self, calendars: Calendars) -> None:
+        while True:
+            await go_on(self.chance.seconds(600, 7200))
+            calendars.away = calendars.been_away = True
+            await go_on(self.chance.seconds(60, 3600))
+            calendars.away = False
+
+    async def strangers(self, calendars: Calendars) -> None:
+        while True:
+            await go_on(self.chance.seconds(60, 900))
+            calendars.behind = self.chance.random.choice((0.0, 0.0, 3.0, 15.0))
+            calendars.meddle(popular_start(self))
+
     # The course
 
-    def furnish(self, mode: Mode, late: LatePayment) -> None:
+    def furnish(self) -> None:
+        mode, late = self.practice.mode, self.practice.late
         tables = self.memory.tables
         tables["payee"]["pac_0"] = PaymentAccount(
             id="pac_0",
@@ -208,7 +269,10 @@ class Town:
                 external_id=None,
                 metadata={},
                 created_at=BEGIN,
+                connected=host in self.calendars,
             )
+        for host in self.calendars:
+            self.connect(host)
         tables["event_type"]["ety_0"] = EventType(
             id="ety_0",
             account_id=ACCOUNT,
@@ -223,8 +287,27 @@ class Town:
                 payment_account="pac_0",
                 hold_seconds=300,
                 late_payment=late,
+                calendar_check=self.practice.check or CalendarCheck.VERIFIED,
+                on_conflict=self.practice.on_conflict,
             ),
         )
+
+    def connect(self, host: str) -> None:
+        """As if the host had let us in: the account, its calendars, and a job that reads each."""
+        tables, sealed = self.memory.tables, self.ring.seal(b"{}", f"con_{host}")
+        made = replace(connection_of(ACCOUNT, host, host, BEGIN), provider=host, sealed_credentials=sealed)
+        tables["connection"][made.id] = made
+        for ref in REFS[host]:
+            tables["calendar"][ref] = calendar_of(made, ref, destination=ref == REFS[host][0])
+            tables["job"][f"sync_calendar:{ref}"] = JobRow(
+                key=f"sync_calendar:{ref}",
+                number=self.memory.begin().next_number(),
+                account_id=ACCOUNT,
+                kind="sync_calendar",
+                subject=ref,
+                lane=None,
+                due_at=BEGIN,
+            )
 
     async def live(self) -> None:
         rest = Process("the town")
@@ -234,6 +317,9 @@ class Town:
         for number in range(WORKERS):
             self.start_worker(f"worker-{number}")
         trouble = [self.spawn(rest, self.crash_now_and_then()), self.spawn(rest, self.bad_hours())]
+        for calendars in self.calendars.values():
+            trouble.append(self.spawn(rest, self.bad_readings(calendars)))
+            trouble.append(self.spawn(rest, self.strangers(calendars)))
         for number in range(CUSTOMERS):
             customer = Customer(self, number)
             trouble.append(self.spawn(rest, customer.live()))
@@ -241,6 +327,8 @@ class Town:
         for task in trouble:
             task.cancel()
         self.company.away, self.company.healthy = False, True
+        for calendars in self.calendars.values():
+            calendars.away, calendars.healthy, calendars.behind = False, True, 0.0
         await self._until(self.loop.moment + REST_SECONDS)
         for process, _ in self.bells.values():
             self.database.kill(process)
@@ -276,7 +364,7 @@ def run(seed: int) -> Course:
     """Raises `Broken`, or whatever the code under test let through, with the seed that shows it again."""
     loop = VirtualLoop()
     town = Town(seed, loop)
-    town.furnish(list(Mode)[seed % 3], list(LatePayment)[seed // 3 % 2])
+    town.furnish()
     with _deterministic(seed, loop):
         try:
             loop.run_until_complete(town.live())
@@ -293,6 +381,7 @@ def run(seed: int) -> Course:
         town.crashes,
         town.locks.waited,
         loop.moment / 86_400,
+        sum(len(one.readings) for one in town.calendars.values()),
     )
 
 
@@ -307,13 +396,22 @@ GRAVES: list[Any] = []
 """Coroutines that nobody ends: ending them would run what a killed process never runs."""
 
 
+class _TurnsOfEachProcess(dict[Any, asyncio.Semaphore]):
+    """What a killed process held, it held alone."""
+
+    def setdefault(self, connection_id: Any, fresh: Any = None) -> Any:
+        return super().setdefault((PROCESS.get(), connection_id), fresh)
+
+
 @contextlib.contextmanager
 def _deterministic(seed: int, loop: VirtualLoop) -> Iterator[None]:
     """No randomness but the seed's, no clock but the loop's."""
     numbers = count(1)
     before = ids.make, confirm.monotonic, offers.monotonic, offers.load_offers
+    calendars_before = hold_calendars.monotonic, calendar_desk._turns
     ids.make = lambda prefix: f"{prefix}_{next(numbers):026d}"
-    confirm.monotonic = offers.monotonic = loop.time
+    confirm.monotonic = offers.monotonic = hold_calendars.monotonic = loop.time
+    calendar_desk._turns = _TurnsOfEachProcess()
     offers.load_offers = load_offers
     random.seed(seed)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
@@ -322,4 +420,5 @@ def _deterministic(seed: int, loop: VirtualLoop) -> Iterator[None]:
             yield
     finally:
         ids.make, confirm.monotonic, offers.monotonic, offers.load_offers = before
+        hold_calendars.monotonic, calendar_desk._turns = calendars_before
         structlog.reset_defaults()

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`holdfirst.store.calendar_events` in memory."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from holdfirst.calendar.calendar_event import event_uid
+from holdfirst.reservation.reservation import CalendarVerdict, Status
+from holdfirst.store.calendar_events import Written, WrittenEvent
+from memory.tables import MemoryTx, require
+
+DAYS_9 = timedelta(days=9)
+
+
+async def expect(tx: MemoryTx, account_id: str, reservation_id: str, calendar_ids: Sequence[str]) -> None:
+    await tx.turn()
+    for calendar_id in calendar_ids:
+        await tx.lock("calendar_event", reservation_id, calendar_id)
+        if tx.get("calendar_event", (reservation_id, calendar_id)) is not None:
+            continue
+        _put(
+            tx,
+            WrittenEvent(
+                reservation_id=reservation_id,
+                calendar_id=calendar_id,
+                generation=0,
+                uid=event_uid(account_id, reservation_id, calendar_id, 0),
+                state=Written.ABSENT,
+                fingerprint=None,
+                etag=None,
+                doubtful_until=None,
+                lease_until=None,
+                token=0,
+                changed_by_host=None,
+            ),
+        )
+
+
+def _put(tx: MemoryTx, row: WrittenEvent) -> None:
+    """The constraints of `calendar_event` (0004_calendars.sql)."""
+    same = any(
+        other.uid == row.uid and other.calendar_id == row.calendar_id
+        for other in tx.rows("calendar_event")
+        if other.reservation_id != row.reservation_id
+    )
+    require("a_uid_is_of_one_event", not same)
+    tx.put("calendar_event", (row.reservation_id, row.calendar_id), row)
+
+
+async def of_reservation(tx: MemoryTx, reservation_id: str) -> list[WrittenEvent]:
+    await tx.turn()
+    named = sorted(one.calendar_id for one in _of(tx, reservation_id))
+    found = [await _locked(tx, reservation_id, calendar_id) for calendar_id in named]
+    return [one for one in found if one is not None]
+
+
+def _of(tx: MemoryTx, reservation_id: str) -> list[WrittenEvent]:
+    return [one for one in tx.rows("calendar_event") if one.reservation_id == reservation_id]
+
+
+async def _locked(tx: MemoryTx, reservation_id: str, calendar_id: str) -> WrittenEvent | None:
+    await tx.lock("calendar_event", reservation_id, calendar_id)
+    found: WrittenEvent | None = tx.get("calendar_event", (reservation_id, calendar_id))
+    return found
+
+
+async def _update(
+    tx: MemoryTx, event: WrittenEvent, where: Callable[[WrittenEvent], bool], **changes: object
+) -> bool:
+    await tx.turn()
+    row = await _locked(tx, event.reservation_id, event.calendar_id)
+    if row is None or not where(row):
+        return False
+    _put(tx, replace(row, **changes))
+    return True
+
+
+async def changed_by_host(tx: MemoryTx, reservation_id: str) -> str | None:
+    await tx.turn()
+    changed = sorted(
+        (one for one in _of(tx, reservation_id) if one.changed_by_host), key=lambda one: one.calendar_id
+    )
+    return changed[0].changed_by_host if changed else None
+
+
+async def lease(tx: MemoryTx, events: Sequence[WrittenEvent], until: datetime) -> list[WrittenEvent]:
+    await tx.turn()
+    for one in events:
+        row = await _locked(tx, events[0].reservation_id, one.calendar_id)
+        if row is not None:
+            _put(tx, replace(row, state=Written.UNKNOWN, lease_until=until, token=row.token + 1))
+    return [replace(one, lease_until=until, token=one.token + 1) for one in events]
+
+
+async def record(
+    tx: MemoryTx,
+    event: WrittenEvent,
+    *,
+    state: Written,
+    fingerprint: str | None,
+    etag: str | None,
+    doubtful_for: timedelta | None = None,
+) -> bool:
+    return await _update(
+        tx,
+        event,
+        lambda row: row.token == event.token,
+        state=state,
+        fingerprint=fingerprint,
+        etag=etag,
+        lease_until=None,
+        doubtful_until=None if doubtful_for is None else tx.memory.clock() + doubtful_for,
+    )
+
+
+async def next_generation(tx: MemoryTx, event: WrittenEvent, account_id: str) -> None:
+    later = event.generation + 1
+    await _update(
+        tx,
+        event,
+        lambda row: row.token == event.token,
+        state=Written.ABSENT,
+        fingerprint=None,
+        etag=None,
+        lease_until=None,
+        generation=later,
+        uid=event_uid(account_id, event.reservation_id, event.calendar_id, later),
+        changed_by_host=None,
+    )
+
+
+async def note_seen(tx: MemoryTx, event: WrittenEvent, changed_by_host: str | None, etag: str | None) -> None:
+    await _update(tx, event, lambda _: True, changed_by_host=changed_by_host, etag=etag)
+
+
+async def mark_missing(tx: MemoryTx, event: WrittenEvent) -> None:
+    await _update(tx, event, _is_free, state=Written.ABSENT, fingerprint=None, etag=None)
+
+
+async def doubt(tx: MemoryTx, event: WrittenEvent) -> None:
+    await _update(tx, event, _is_free, state=Written.UNKNOWN, fingerprint=None, doubtful_until=None)
+
+
+def _is_free(row: WrittenEvent) -> bool:
+    return row.lease_until is None
+
+
+async def holds_within(
+    tx: MemoryTx, host_id: str, spans: Sequence[tuple[datetime, datetime]]
+) -> list[str]:
+    await tx.turn()
+    now = tx.memory.clock()
+    claimed = {
+        claim.reservation_id
+        for claim in tx.rows("claim")
+        for start, end in spans
+        if claim.host_id == host_id
+        and start < claim.ends_at < end + DAYS_9
+        and claim.starts_at < end
+        and claim.live_until > now
+    }
+    found = [tx.get("reservation", one) for one in sorted(claimed)]
+    return [
+        one.id
+        for one in found
+        if one.in_calendars and one.status is Status.HELD and one.calendar_verdict is CalendarVerdict.CLEAN
+    ]
+
+
+async def forget(tx: MemoryTx, reservation_id: str, calendar_ids: Sequence[str]) -> None:
+    await tx.turn()
+    for calendar_id in calendar_ids:
+        await tx.lock("calendar_event", reservation_id, calendar_id)
+        tx.delete("calendar_event", (reservation_id, calendar_id))
+
+
+async def by_uid(tx: MemoryTx, calendar_id: str, uids: Sequence[str]) -> dict[str, WrittenEvent]:
+    await tx.turn()
+    ours = (one for one in tx.rows("calendar_event") if one.calendar_id == calendar_id)
+    return {one.uid: one for one in ours if one.uid in uids}
+
+
+async def known(tx: MemoryTx, uids: Sequence[str]) -> list[tuple[str, str, str]]:
+    await tx.turn()
+    return [
+        (one.uid, one.reservation_id, tx.get("calendar", one.calendar_id).host_id)
+        for one in tx.rows("calendar_event")
+        if one.uid in uids
+    ]
+
+
+async def standing(tx: MemoryTx, calendar_id: str) -> list[str]:
+    await tx.turn()
+    ours = (one for one in tx.rows("calendar_event") if one.calendar_id == calendar_id)
+    return [one.uid for one in ours if one.state in (Written.HOLD, Written.CONFIRMED)]

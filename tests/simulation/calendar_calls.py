@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random calls of the store's calendar functions, for `test_memory.py`: one host has two calendars, another has one."""
+
+import random
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec.structs import replace
+
+from holdfirst.calendar.calendar_event import Change
+from holdfirst.reservation.reservation import CalendarVerdict
+from holdfirst.store import calendar_events, calendar_items, calendar_watches, calendars
+from holdfirst.store.calendar_events import Written, WrittenEvent
+from holdfirst.store.calendars import (
+    Calendar,
+    Connection,
+    ConnectionStatus,
+    WhenBroken,
+    WhenDeleted,
+    WhenMoved,
+)
+
+CALENDARS = ((0, "cal_0", True), (0, "cal_1", False), (1, "cal_2", True))
+"""Host, name, and whether confirmed reservations go there."""
+
+
+def connection_of(account_id: str, host_id: str, name: str, at: datetime) -> Connection:
+    return Connection(
+        id=f"con_{name}",
+        account_id=account_id,
+        host_id=host_id,
+        provider="caldav",
+        status=ConnectionStatus.ACTIVE,
+        sealed_credentials=b"sealed",
+        server={},
+        owners=(),
+        when_broken=WhenBroken.CLOSE,
+        when_moved=WhenMoved.FLAG,
+        when_deleted=WhenDeleted.RESTORE,
+        problem=None,
+        problem_since=None,
+        answered_at=at,
+        created_at=at,
+    )
+
+
+def calendar_of(connection: Connection, name: str, *, destination: bool) -> Calendar:
+    return Calendar(
+        id=name,
+        account_id=connection.account_id,
+        connection_id=connection.id,
+        host_id=connection.host_id,
+        ref=name,
+        name=name,
+        time_zone="UTC",
+        writable=True,
+        blocking=True,
+        destination=destination,
+        token=None,
+        whole_at=None,
+        read_at=None,
+        notes=(),
+    )
+
+
+class CalendarCalls:
+    """`both`: runs a step on memory and on PostgreSQL, and compares."""
+
+    def __init__(self, both: Any) -> None:
+        self.both = both
+        self.random: random.Random = both.random
+        self.leased: list[WrittenEvent] = []
+
+    async def furnish(self, tx: Any) -> None:
+        await tx.execute("truncate calendar_connection cascade")
+        await tx.execute("truncate busy")
+        tables, shop = self.both.memory.tables, self.both.shop
+        for number, host in enumerate(shop.hosts):
+            made = connection_of(shop.account_id, host, str(number), self.both.moment)
+            await calendars.insert_connection(tx, made)
+            tables["connection"][made.id] = made
+        for host, name, destination in CALENDARS:
+            one = calendar_of(tables["connection"][f"con_{host}"], name, destination=destination)
+            await calendars.insert_calendar(tx, one)
+            tables["calendar"][name] = one
+
+    def calendar(self) -> Calendar:
+        found: Calendar = self.both.memory.tables["calendar"][self.random.choice(CALENDARS)[1]]
+        return found
+
+    async def events(self) -> None:
+        """What is planned, leased and recorded; sometimes by who has lost the lease."""
+        same, chance, held = self.both.same, self.random, self.random.choice(self.both.held)
+        account, wanted = self.both.shop.account_id, chance.sample([name for _, name, _ in CALENDARS], 2)
+        await same("expect", lambda tx: calendar_events.expect(tx, account, held, wanted))
+        found = await same("of_reservation", lambda tx: calendar_events.of_reservation(tx, held))
+        if chance.random() < 0.7:
+            until = self.both.moment + timedelta(seconds=40)
+            self.leased += await same("lease", lambda tx: calendar_events.lease(tx, found, until))
+        chance.shuffle(self.leased)
+        for _ in range(min(2, len(self.leased))):
+            await self._recorded(self.leased.pop(), account)
+        uids = [one.uid for one in found] + ["of nobody"]
+        for name in wanted:
+            await same("by_uid", lambda tx, name=name: calendar_events.by_uid(tx, name, uids))
+        await same("known", lambda tx: _sorted(calendar_events.known(tx, uids)))
+        if chance.random() < 0.2:
+            await same("forget", lambda tx: calendar_events.forget(tx, held, wanted[:1]))
+
+    async def _recorded(self, event: WrittenEvent, account: str) -> None:
+        chance = self.random
+        if chance.random() < 0.2:
+            await self.both.same("next", lambda tx: calendar_events.next_generation(tx, event, account))
+            return
+        state, doubt = chance.choice(list(Written)), chance.choice((None, timedelta(seconds=60)))
+
+        async def step(tx: Any) -> bool:
+            return await calendar_events.record(
+                tx, event, state=state, fingerprint="as it is", etag="e1", doubtful_for=doubt
+            )
+
+        await self.both.same("record", step)
+
+    async def seen(self) -> None:
+        """What a reading does to what we wrote."""
+        same, chance, held = self.both.same, self.random, self.random.choice(self.both.held)
+        for event in await same("of_reservation", lambda tx: calendar_events.of_reservation(tx, held)):
+            match chance.randrange(4):
+                case 0:
+                    word = chance.choice((None, "moved", "deleted"))
+                    await same("seen", lambda tx, one=event: calendar_events.note_seen(tx, one, word, "e2"))
+                case 1:
+                    await same("missing", lambda tx, one=event: calendar_events.mark_missing(tx, one))
+                case 2:
+                    await same("doubt", lambda tx, one=event: calendar_events.doubt(tx, one))
+                case _:
+                    pass
+        await same("changed_by_host", lambda tx: calendar_events.changed_by_host(tx, held))
+        name = self.calendar().id
+        await same("standing", lambda tx: _sorted(calendar_events.standing(tx, name)))
+
+    async def reading(self) -> None:
+        """What stands in a calendar, and whose holds it meets."""
+        same, chance, calendar = self.both.same, self.random, self.calendar()
+        start = self.both.first + chance.randrange(4) * timedelta(minutes=30)
+        span = (start, start + timedelta(minutes=chance.choice((30, 60, 11 * 24 * 60))))
+        refs = chance.sample(("a", "b 1", "c"), 2)
+        changes = [Change(ref=ref, etag="e", uid=ref, busy=[span] * chance.randrange(3)) for ref in refs]
+        await same("put_items", lambda tx: calendar_items.put_items(tx, calendar, changes))
+        if chance.random() < 0.8:
+            # Nearly always: busy time that stays would leave nothing to hold.
+            await same("drop_items", lambda tx: calendar_items.drop_items(tx, calendar, refs))
+        await same("known_items", lambda tx: calendar_items.known_items(tx, calendar.id))
+        token, whole = chance.choice((None, "7")), chance.choice((None, self.both.moment))
+        at, notes = self.both.moment, chance.choice(((), ("odd",)))
+        await same(
+            "reading", lambda tx: calendar_items.record_reading(tx, calendar.id, token, at, whole, notes)
+        )
+        host = calendar.host_id
+        await same("holds_within", lambda tx: _sorted(calendar_events.holds_within(tx, host, [span])))
+        await same("told", lambda tx: calendar_watches.told(tx, calendar.id))
+
+    async def connections(self) -> None:
+        same, chance, calendar = self.both.same, self.random, self.calendar()
+        hosts = chance.sample(self.both.shop.hosts, chance.choice((1, 2)))
+        connection = await same("lock", lambda tx: calendars.lock_connection(tx, calendar.connection_id))
+        status = chance.choice(list(ConnectionStatus))
+        after = replace(connection, status=status, problem="away", problem_since=self.both.moment)
+        await same("save_connection", lambda tx: calendars.save_connection(tx, after))
+        await same("of_hosts", lambda tx: calendars.calendars_of_hosts(tx, hosts))
+        await same("is_live", lambda tx: calendars.is_live(tx, calendar.id))
+        await same("load_calendar", lambda tx: calendars.load_calendar(tx, calendar.id))
+        span = (self.both.first, self.both.first + timedelta(hours=1))
+        await same("close_host", lambda tx: calendars.close_host(tx, connection, *span))
+        if chance.random() < 0.8:
+            await same("open_host", lambda tx: calendars.open_host(tx, connection))
+
+    def judged(self) -> dict[str, Any]:
+        """Of a reservation's row: that it is in calendars, and what they said."""
+        verdict = self.random.choice((None, *CalendarVerdict))
+        return {"in_calendars": True, "calendar_verdict": verdict, "verified_at": self.both.moment}
+
+
+async def _sorted(asked: Any) -> list[Any]:
+    return sorted(await asked)
