@@ -147,9 +147,7 @@ def _is_free(row: WrittenEvent) -> bool:
     return row.lease_until is None
 
 
-async def holds_within(
-    tx: MemoryTx, host_id: str, spans: Sequence[tuple[datetime, datetime]]
-) -> list[str]:
+async def holds_within(tx: MemoryTx, host_id: str, spans: Sequence[tuple[datetime, datetime]]) -> list[str]:
     await tx.turn()
     now = tx.memory.clock()
     claimed = {

@@ -6,18 +6,28 @@
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from holdfirst.payment.sandbox import State
 from holdfirst.reservation.reservation import EndedBy, Reservation, Status
 from memory import Memory, MemoryTx
+from memory.tables import JobRow
 from races.exhaustive.promises import live
 from simulation.audited_calendars import Broken, CalendarAuditor
 from simulation.company import Company
+from simulation.virtual import PROCESS, Process
 
 FOR_EVER = ("advance", "deadline", "sync_calendar")
 """Jobs that may be there when all is done: a look at what may still change."""
 OVER = (Status.RELEASED, Status.EXPIRED, Status.CANCELLED)
+
+
+class Claimed(NamedTuple):
+    """A job by its last claim. `whose` None: nobody has it."""
+
+    token: int
+    pulls: int
+    whose: Process | None
 
 
 class Auditor:
@@ -27,6 +37,8 @@ class Auditor:
         self._by_host: dict[str, set[str]] = {}
         self._charges_seen = 0
         self._sales: set[str] = set()
+        self._jobs: dict[str, Claimed] = {}
+        self._keyed: dict[str, str] = {}
         self._promised: dict[str, tuple[Status, datetime]] = {}
         self.mails: dict[str, int] = {}
         self.looked = self.answers = 0
@@ -43,6 +55,8 @@ class Auditor:
                 self._by_host.setdefault(host, set()).add(name)
             if live(row, now):
                 self._alone(row, now)
+        for name, job in tx.writes.get("job", {}).items():
+            self._worked(name, job)
         for payment in tx.writes.get("payment", {}).values():
             if payment.mode.is_sale and payment.id not in self._sales:
                 self._sales.add(payment.id)
@@ -63,6 +77,21 @@ class Auditor:
         if is_ is Status.CONFIRMED and was is not Status.CONFIRMED:
             self._by_whose_word(row)
             self._calendars.confirmed(row, _moment())
+
+    def _worked(self, name: str, job: JobRow | None) -> None:
+        """P6: how a job ended is said by whoever has claimed it last, and once."""
+        known, process = self._jobs.get(name), PROCESS.get()
+        same = known is not None and job is not None and (job.token, job.pulls) == (known.token, known.pulls)
+        if (job is None or same) and known is not None and known.whose is not process:
+            whose = known.whose.name if known.whose is not None else "nobody"
+            raise Broken(f"P6: {process.name} ended {name}, which {whose} had")
+        if job is None:
+            self._jobs.pop(name, None)
+            return
+        claimed = job.lease_until is not None and (known is None or job.token != known.token)
+        wished = known is not None and job.token == known.token and not same
+        whose = process if claimed else known.whose if known is not None and wished else None
+        self._jobs[name] = Claimed(job.token, job.pulls, whose)
 
     def _by_whose_word(self, row: Reservation) -> None:
         if not row.priced or row.payment_reference is not None:
@@ -111,6 +140,13 @@ class Auditor:
         if row.status in OVER and row.status is not Status.EXPIRED and kept.status is not row.status:
             raise Broken(f"P6: {row.id} was told {row.status}, and it is {kept.status}")
 
+    def keyed(self, key: str, name: str, now: datetime) -> None:
+        """P5: one Idempotency-Key, one reservation, whoever is told of it and whenever."""
+        first = self._keyed.setdefault(key, name)
+        if first != name and live(self._memory.tables["reservation"][first], now):
+            raise Broken(f"P5: one Idempotency-Key made {first} and {name}")
+        self._keyed[key] = name
+
     def made(self, row: Reservation) -> None:
         self._calendars.held(row, _moment())
 
@@ -120,8 +156,21 @@ class Auditor:
             row = self._rows[name]
             if row.start < end and start < row.end and (live(row, since) or _ended_since(row, since)):
                 return
-        if not self._calendars.may_have_been_busy(host, start, end):
+        busy = self._calendars.may_have_been_busy(host, start, end) or self._still_shown(host, start, end)
+        if not busy and not self._given_up(start, end, since):
             raise Broken(f"P4: {start} was refused, and nobody had it")
+
+    def _still_shown(self, host: str, start: datetime, end: datetime) -> bool:
+        """A reading that overtook the end of a hold still has our event as somebody's, until the next reading."""
+        busy = self._memory.tables["busy"].values()
+        return any(row[0] == host and row[1] < end and row[2] > start for row in busy)
+
+    def _given_up(self, start: datetime, end: datetime, since: datetime) -> bool:
+        """Another host was taken for it, and that host's calendars said no: the hosts beside are not tried."""
+        return any(
+            row.in_calendars and row.start < end and start < row.end and _ended_since(row, since)
+            for row in self._rows.values()
+        )
 
     def mailed(self, message_id: str, subject: str) -> None:
         self.mails[message_id] = self.mails.get(message_id, 0) + 1

@@ -98,7 +98,7 @@ class CalendarCalls:
             until = self.both.moment + timedelta(seconds=40)
             self.leased += await same("lease", lambda tx: calendar_events.lease(tx, found, until))
         chance.shuffle(self.leased)
-        for _ in range(min(2, len(self.leased))):
+        for _ in range(min(chance.randrange(3), len(self.leased))):
             await self._recorded(self.leased.pop(), account)
         uids = [one.uid for one in found] + ["of nobody"]
         for name in wanted:
@@ -128,7 +128,10 @@ class CalendarCalls:
             match chance.randrange(4):
                 case 0:
                     word = chance.choice((None, "moved", "deleted"))
-                    await same("seen", lambda tx, one=event: calendar_events.note_seen(tx, one, word, "e2"))
+                    await same(
+                        "seen",
+                        lambda tx, one=event, word=word: calendar_events.note_seen(tx, one, word, "e2"),
+                    )
                 case 1:
                     await same("missing", lambda tx, one=event: calendar_events.mark_missing(tx, one))
                 case 2:

@@ -22,6 +22,7 @@ from holdfirst.store.database import Database
 from holdfirst.store.jobs import Job
 from holdfirst.store.reservations import TimeLost
 from memory import Memory, in_memory
+from memory.calendar_events import _is_free
 from memory.reservations import _find_time
 from memory.tables import Broken
 from races.exhaustive.mutants import without
@@ -366,14 +367,19 @@ async def test_memory_answers_as_postgres_does(frozen: Database, figures) -> Non
         figures("memory against PostgreSQL", sequences=1, calls=await run_sequence(shop, seed))
 
 
-async def test_another_memory_is_noticed(frozen: Database) -> None:
-    """The twin: a memory that never finds time taken."""
+def _blind(tx: Any, reservation_id: str, item: Any, now: Any) -> Any:
+    return {item["hosts"][0]: (1,)}, ""
 
-    def blind(tx: Any, reservation_id: str, item: Any, now: Any) -> Any:
-        return {item["hosts"][0]: (1,)}, ""
 
+@pytest.mark.parametrize(
+    ("guard", "broken"), [(_find_time, _blind), (_is_free, lambda _: True)], ids=["time", "leases of events"]
+)
+async def test_another_memory_is_noticed(
+    guard: Callable[..., Any], broken: Callable[..., Any], frozen: Database
+) -> None:
+    """The twins: a memory that never finds time taken, and one in which a reading ignores who is writing."""
     shop = await open_shop(frozen, hosts=2)
-    with without(_find_time, blind):
+    with without(guard, broken):
         told = [await _difference(shop, seed) for seed in range(20)]
     assert any(told)
 

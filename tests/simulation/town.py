@@ -42,8 +42,8 @@ from holdfirst.worker import Worker
 from memory import Memory, MemoryTx, in_memory
 from memory.catalog import load_offers
 from memory.tables import JobRow
-from simulation.auditor import Auditor, Broken
 from simulation.audited_calendars import CalendarAuditor
+from simulation.auditor import Auditor, Broken
 from simulation.base import VirtualDatabase, WaitingLocks
 from simulation.calendar_calls import calendar_of, connection_of
 from simulation.calendars import Calendars
@@ -129,6 +129,7 @@ class Town:
         self.mail = _Mail(self.auditor)
         self.servers: list[tuple[Process, World]] = []
         self.bells: dict[str, tuple[Process, Bell]] = {}
+        self.at_work: dict[str, Worker] = {}
         self.tasks: list[asyncio.Task[Any]] = []
         self.crashes = 0
         self.troubles: list[BaseException] = []
@@ -182,7 +183,9 @@ class Town:
     def start_worker(self, name: str) -> None:
         process, bell = Process(name), Bell()
         self.bells[name] = process, bell
-        self.spawn(process, Worker(self.world(), bell).run())  # type: ignore[arg-type]
+        worker = Worker(self.world(), bell)  # type: ignore[arg-type]
+        self.at_work[name] = worker
+        self.spawn(process, worker.run())
 
     def rung(self, _: set[tuple[str, str]]) -> None:
         for _process, bell in self.bells.values():
@@ -211,6 +214,15 @@ class Town:
                 process, _ = self.servers[victim]
                 self.database.kill(process)
                 self.servers[victim] = (Process(f"server-{next(names)}"), self.world())
+            elif self.chance.often(0.4):
+                # A machine that stands still for longer than a job's lease, and goes on as if nothing had been.
+                name = self.chance.random.choice(sorted(self.bells))
+                process, _bell = self.bells[name]
+                for _ in range(10_000):
+                    if self.at_work[name]._running and not process.open:
+                        break
+                    await go_on(0.02)
+                process.frozen_until = self.loop.moment + self.chance.seconds(61, 150)
             else:
                 name = self.chance.random.choice(sorted(self.bells))
                 process, _bell = self.bells.pop(name)

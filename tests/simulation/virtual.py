@@ -52,11 +52,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class Process:
-    """A server or a worker. Dead: whatever it was doing is never taken up again."""
+    """A server or a worker. Dead: whatever it was doing is never taken up again. Frozen: it goes on later, and knows of
+    nothing.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.dead = False
+        self.frozen_until = 0.0
         self.open: set[Any] = set()
 
 
@@ -80,5 +83,7 @@ class Chance:
 async def go_on(seconds: float) -> None:
     """Time passes; a process that died meanwhile never comes back."""
     await asyncio.sleep(seconds)
+    while (left := PROCESS.get().frozen_until - asyncio.get_running_loop().time()) > 0:
+        await asyncio.sleep(left)
     if PROCESS.get().dead:
         await asyncio.get_running_loop().create_future()
