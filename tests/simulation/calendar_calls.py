@@ -178,6 +178,15 @@ class CalendarCalls:
         if chance.random() < 0.8:
             await same("open_host", lambda tx: calendars.open_host(tx, connection))
 
+    async def look(self) -> None:
+        """Every row, at the end."""
+        same = self.both.same
+        for held in self.both.held:
+            await same("events", lambda tx, held=held: calendar_events.of_reservation(tx, held))
+        for _, name, _ in CALENDARS:
+            await same("calendar", lambda tx, name=name: calendars.load_calendar(tx, name))
+            await same("items", lambda tx, name=name: calendar_items.known_items(tx, name))
+
     def judged(self) -> dict[str, Any]:
         """Of a reservation's row: that it is in calendars, and what they said."""
         verdict = self.random.choice((None, *CalendarVerdict))

@@ -358,6 +358,7 @@ async def run_sequence(shop: Shop, seed: int) -> int:
     for _ in range(LENGTH):
         await both.random.choice(steps + with_row if both.held else steps)()
     await both.look()
+    await both.calendars.look()
     return LENGTH
 
 
