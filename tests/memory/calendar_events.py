@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from holdfirst.calendar.calendar_event import event_uid
-from holdfirst.reservation.reservation import CalendarVerdict, Status
+from holdfirst.reservation.reservation import CalendarVerdict, Status, has_time
 from holdfirst.store.calendar_events import Written, WrittenEvent
-from memory.tables import MemoryTx, require
+from memory.tables import Claim, MemoryTx, require
 
 DAYS_9 = timedelta(days=9)
 
@@ -147,24 +147,37 @@ def _is_free(row: WrittenEvent) -> bool:
     return row.lease_until is None
 
 
-async def holds_within(tx: MemoryTx, host_id: str, spans: Sequence[tuple[datetime, datetime]]) -> list[str]:
+async def clean_within(tx: MemoryTx, host_id: str, spans: Sequence[tuple[datetime, datetime]]) -> list[str]:
     await tx.turn()
-    now = tx.memory.clock()
     claimed = {
         claim.reservation_id
-        for claim in tx.rows("claim")
+        for claim in _live_claims(tx, host_id)
         for start, end in spans
-        if claim.host_id == host_id
-        and start < claim.ends_at < end + DAYS_9
-        and claim.starts_at < end
-        and claim.live_until > now
+        if start < claim.ends_at < end + DAYS_9 and claim.starts_at < end
     }
     found = [tx.get("reservation", one) for one in sorted(claimed)]
     return [
         one.id
         for one in found
-        if one.in_calendars and one.status is Status.HELD and one.calendar_verdict is CalendarVerdict.CLEAN
+        if one.in_calendars and has_time(one) and one.calendar_verdict is CalendarVerdict.CLEAN
     ]
+
+
+async def flagged(tx: MemoryTx, host_id: str) -> list[str]:
+    await tx.turn()
+    now = tx.memory.clock()
+    ahead = {claim.reservation_id for claim in _live_claims(tx, host_id) if claim.ends_at > now}
+    found = [tx.get("reservation", one) for one in sorted(ahead)]
+    return [
+        one.id
+        for one in found
+        if one.status is Status.CONFIRMED and one.calendar_verdict is CalendarVerdict.CONFLICT
+    ]
+
+
+def _live_claims(tx: MemoryTx, host_id: str) -> list[Claim]:
+    now = tx.memory.clock()
+    return [one for one in tx.rows("claim") if one.host_id == host_id and one.live_until > now]
 
 
 async def forget(tx: MemoryTx, reservation_id: str, calendar_ids: Sequence[str]) -> None:
@@ -189,7 +202,7 @@ async def known(tx: MemoryTx, uids: Sequence[str]) -> list[tuple[str, str, str]]
     ]
 
 
-async def standing(tx: MemoryTx, calendar_id: str) -> list[str]:
+async def standing(tx: MemoryTx, calendar_id: str) -> dict[str, str]:
     await tx.turn()
     ours = (one for one in tx.rows("calendar_event") if one.calendar_id == calendar_id)
-    return [one.uid for one in ours if one.state in (Written.HOLD, Written.CONFIRMED)]
+    return {one.uid: one.etag or "" for one in ours if one.state in (Written.HOLD, Written.CONFIRMED)}

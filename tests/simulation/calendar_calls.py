@@ -140,7 +140,7 @@ class CalendarCalls:
                     pass
         await same("changed_by_host", lambda tx: calendar_events.changed_by_host(tx, held))
         name = self.calendar().id
-        await same("standing", lambda tx: _sorted(calendar_events.standing(tx, name)))
+        await same("standing", lambda tx: calendar_events.standing(tx, name))
 
     async def reading(self) -> None:
         """What stands in a calendar, and whose holds it meets."""
@@ -160,7 +160,8 @@ class CalendarCalls:
             "reading", lambda tx: calendar_items.record_reading(tx, calendar.id, token, at, whole, notes)
         )
         host = calendar.host_id
-        await same("holds_within", lambda tx: _sorted(calendar_events.holds_within(tx, host, [span])))
+        await same("clean_within", lambda tx: _sorted(calendar_events.clean_within(tx, host, [span])))
+        await same("flagged", lambda tx: _sorted(calendar_events.flagged(tx, host)))
         await same("told", lambda tx: calendar_watches.told(tx, calendar.id))
 
     async def connections(self) -> None:
