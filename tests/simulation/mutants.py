@@ -101,5 +101,5 @@ MUTANTS = [
     Mutant("a job is finished without its token", jobs._mine, _newest, range(6), "P6"),
     Mutant("nobody asks the calendars before a capture", calendar_gate.gate, _open, ASKED, "P7"),
     Mutant("an event has no stable id", wanted.wanted_event, _under_another_id, WRITTEN, "P7"),
-    Mutant("events stay after an end", wanted.wanted_state, _stays, range(7, 8), "P7"),
+    Mutant("events stay after an end", wanted.wanted_state, _stays, range(8, 9), "P7"),
 ]
