@@ -672,9 +672,13 @@ async def test_what_opens_an_account_is_exchanged_with_a_patch(house: House, fak
     await house.ask("POST", f"{path}/sync", {})
     assert (await house.ask("GET", path))["status"] == "broken"
     account = {"url": "https://calendar.example/", "username": "u", "password": "p"}
-    for wrong in ({"credentials": account}, {"url": account["url"]}, {"refresh_token": "wrong"}):
+    for wrong, field in (
+        ({"credentials": account}, "credentials"),
+        ({"url": account["url"]}, "refresh_token"),
+        ({"refresh_token": "wrong"}, "refresh_token"),
+    ):
         answer = await house.call("PATCH", path, wrong)
-        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "refresh_token")
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
     fake.grants.add("M.other")
     after = await house.ask("PATCH", path, {"refresh_token": "M.other"})
     assert (after["status"], after["last_error"]) == ("active", None)

@@ -69,7 +69,7 @@ async def claim(tx: MemoryTx, kinds: Sequence[str], lease: timedelta, limit: int
             break
         if not tx.lock_free("job", row.key):
             continue
-        after = replace(row, lease_until=now + lease, token=row.token + 1, attempts=row.attempts + 1)
+        after = replace(row, lease_until=now + lease, token=tx.next_number(), attempts=row.attempts + 1)
         tx.put("job", row.key, after)
         claimed.append(
             Job(row.key, row.account_id, row.kind, row.subject, after.attempts, after.token, row.pulls)
@@ -137,7 +137,7 @@ async def take_over(tx: MemoryTx, kinds: Sequence[str]) -> None:
             tx.put(
                 "job",
                 row.key,
-                replace(row, lease_until=None, due_at=due_at, token=row.token + 1, dead_at=None),
+                replace(row, lease_until=None, due_at=due_at, token=tx.next_number(), dead_at=None),
             )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -21,7 +22,7 @@ from holdfirst.store import catalog, idempotency, jobs, payees, payments, reserv
 from holdfirst.store.database import Database
 from holdfirst.store.jobs import Job
 from holdfirst.store.reservations import TimeLost
-from memory import Memory, in_memory
+from memory import Memory, MemoryTx, in_memory
 from memory.calendar_events import _is_free
 from memory.reservations import _find_time
 from memory.tables import Broken
@@ -64,7 +65,7 @@ class Both:
         self.moment = BEGIN
         self.held: list[str] = []
         self.paid: list[str] = []
-        self.claimed: list[Job] = []
+        self.claimed: list[tuple[Job, Job]] = []
         self.numbers = 0
         self.first = FIRST
         self.calendars = CalendarCalls(self)
@@ -276,23 +277,35 @@ class Both:
         await self.same("enqueue", lambda tx: jobs.enqueue(tx, account, kind, subject, due=due, lane=lane))
 
     async def work(self) -> None:
-        async def claim(tx: Any) -> list[Job]:
-            return sorted(await jobs.claim(tx, KINDS, timedelta(seconds=60), 100), key=lambda one: one.key)
+        found: dict[bool, list[Job]] = {}
 
-        self.claimed += await self.same("claim", claim)
+        async def claim(tx: Any) -> list[Job]:
+            jobs_of = found[isinstance(tx, MemoryTx)] = sorted(
+                await jobs.claim(tx, KINDS, timedelta(seconds=60), 100), key=lambda one: one.key
+            )
+            # Tokens only have to differ; each store has its own.
+            return [msgspec.structs.replace(one, token=0) for one in jobs_of]
+
+        await self.same("claim", claim)
+        self.claimed += zip(found[True], found[False], strict=True)
         self.random.shuffle(self.claimed)
         if self.claimed:
-            job = self.claimed.pop()
+            pair = self.claimed.pop()
+
+            def job(tx: Any) -> Job:
+                return pair[0] if isinstance(tx, MemoryTx) else pair[1]
+
             match self.random.randrange(4):
                 case 0:
-                    await self.same("finish", lambda tx: jobs.finish(tx, job))
+                    await self.same("finish", lambda tx: jobs.finish(tx, job(tx)))
                 case 1:
                     later = self.moment + timedelta(seconds=60)
-                    await self.same("snooze", lambda tx: jobs.snooze(tx, job, later))
+                    await self.same("snooze", lambda tx: jobs.snooze(tx, job(tx), later))
                 case 2:
-                    await self.same("retry", lambda tx: jobs.retry(tx, job, timedelta(seconds=30), "no"))
+                    again = timedelta(seconds=30)
+                    await self.same("retry", lambda tx: jobs.retry(tx, job(tx), again, "no"))
                 case _:
-                    await self.same("give_up", lambda tx: jobs.give_up(tx, job, "no"))
+                    await self.same("give_up", lambda tx: jobs.give_up(tx, job(tx), "no"))
         if self.random.random() < 0.1:
             await self.same("take_over", lambda tx: jobs.take_over(tx, KINDS[:2]))
         await self.same("seconds_to_next", lambda tx: jobs.seconds_to_next(tx, KINDS))

@@ -19,7 +19,10 @@ LOOK_SECONDS_MAX = 5.0
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A claimed job. `attempts` counts this one; `token` proves the claim, `pulls` that nobody asked again."""
+    """A claimed job. `attempts` counts this one; `token` proves the claim, `pulls` that nobody asked again.
+
+    No token comes twice, though rows go and the same wish comes again: whoever lost a claim long ago has no word.
+    """
 
     key: str
     account_id: str
@@ -55,7 +58,7 @@ async def claim(tx: Tx, kinds: Sequence[str], lease: timedelta, limit: int) -> l
               ))
             order by due_at limit $3 for update skip locked
         )
-        update job set lease_until = the_clock() + $2, token = token + 1, attempts = attempts + 1
+        update job set lease_until = the_clock() + $2, token = nextval('job_id_seq'), attempts = attempts + 1
         from due where job.key = due.key
         returning job.key, account_id, kind, subject, attempts, token, pulls
         """,
@@ -147,7 +150,7 @@ async def seconds_to_next(tx: Tx, kinds: Sequence[str]) -> float | None:
 async def take_over(tx: Tx, kinds: Sequence[str]) -> None:
     """At a worker's start: whoever held these jobs before, they are due now."""
     await tx.execute(
-        "update job set lease_until = null, due_at = least(due_at, the_clock()), token = token + 1,"
+        "update job set lease_until = null, due_at = least(due_at, the_clock()), token = nextval('job_id_seq'),"
         " dead_at = null where kind = any($1)",
         list(kinds),
     )

@@ -309,7 +309,7 @@ async def _work(shop: Shop, subject: Subject) -> Any:
             await database.run(jobs.finish, job)
         else:
             await database.run(jobs.snooze, job, again)
-    return f"ran {[(job.key, job.token) for job in claimed]}"
+    return f"ran {[job.key for job in claimed]}"
 
 
 async def _claim_only(shop: Shop, how: Any, *arguments: Any) -> Any:
@@ -318,7 +318,7 @@ async def _claim_only(shop: Shop, how: Any, *arguments: Any) -> Any:
         await shop.world.providers["fake"]._participant.stop(Step("works", Touched(), opens=True))
         if how is not None:
             await shop.database.run(how, job, *arguments)
-    return f"claimed {[(job.key, job.token) for job in claimed]}"
+    return f"claimed {[job.key for job in claimed]}"
 
 
 @operation("work that is done", "job")
