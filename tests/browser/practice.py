@@ -56,6 +56,7 @@ class Practice:
         }
         host = self.ask("POST", "/v1/hosts", hours)
         shared = {"slug": slug, "name": "First consultation", "hosts": [host["id"]], "duration_minutes": 60}
+        shared |= {"notice_minutes": from_midnight(0)}
         self.ask("POST", "/v1/event-types", shared | {"price": PRICE} | rules)
         return slug
 

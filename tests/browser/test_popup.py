@@ -130,7 +130,7 @@ async def test_a_browser_that_opens_no_window_leaves_two_ways(
             await page.wait_for_url("**/sandbox/**")
             await page.get_by_role("button", name="Pay", exact=True).click()
             await page.get_by_role("link", name="Go on").click()
-            await expect(page.get_by_role("heading", name="You are booked")).to_be_visible()
+            await expect(frame.get_by_role("heading", name="You are booked")).to_be_visible()
             return
         await expect(frame.get_by_role("heading", name="You are booked")).to_be_visible()
 
