@@ -5,6 +5,7 @@ Medians of interleaved rounds. BENCH_ROUNDS and BENCH_SECONDS set how many and h
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import platform
@@ -105,8 +106,12 @@ def _children(pid: int) -> list[int]:
 
 
 def _cpu_of_server(url: str) -> float:
-    """Of all its processes that are there now: the pool's connections stay."""
-    return sum(_cpu_seconds(pid) for pid in _children(server_pid(url)))
+    """Of all its processes that are there now: the pool's connections stay, others come and go."""
+    spent = 0.0
+    for pid in _children(server_pid(url)):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            spent += _cpu_seconds(pid)
+    return spent
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -28,8 +28,8 @@ from .test_table import confirmed, request_for
 # Two checkouts for one payment, at a company that keeps no keys: only one address is told
 
 
-async def addresses(scene: Scene) -> set[str]:
-    held = await scene.shop.held()
+async def addresses(scene: Scene, hour: int = 9) -> set[str]:
+    held = await scene.shop.held(scene.shop.slot(hour))
     answers = await asyncio.gather(
         *(opening.open_checkout(scene.shop.world, request_for(scene, held)) for _ in range(4))
     )
@@ -39,8 +39,12 @@ async def addresses(scene: Scene) -> set[str]:
 
 async def test_four_at_once_are_sent_to_one_checkout(database: Database, clock) -> None:
     async with open_scene(database, clock, Mode.SALE_UNCLOSEABLE) as scene:
-        assert len(await addresses(scene)) == 1
-        assert len(scene.company.refs()) > 1, "the race was there"
+        # Who of the four comes when is not ours to say: until more than one of them has been at the company.
+        for opened, hour in enumerate(range(6, 18), 1):
+            assert len(await addresses(scene, hour)) == 1
+            if len(scene.company.refs()) > opened:
+                return
+        raise AssertionError("the race was never there")
 
 
 async def test_without_the_guard_they_are_sent_to_several(database: Database, clock, monkeypatch) -> None:
@@ -52,7 +56,7 @@ async def test_without_the_guard_they_are_sent_to_several(database: Database, cl
 
     monkeypatch.setattr(paying, "record_checkout", last_one_wins)
     async with open_scene(database, clock, Mode.SALE_UNCLOSEABLE) as scene:
-        assert len(await addresses(scene)) > 1
+        assert max([len(await addresses(scene, hour)) for hour in range(6, 18)]) > 1
 
 
 # A refusal that comes after an answer
