@@ -43,6 +43,23 @@ ALWAYS = {
 CUSTOMER = {"name": "Anna", "email": "anna@example.org"}
 
 
+def always_open(host_id: str, account_id: str, slug: str, name: str, created_at: datetime) -> Host:
+    """A host with no calendar and no payment account of its own, at any hour (UTC)."""
+    return Host(
+        id=host_id,
+        account_id=account_id,
+        slug=slug,
+        name=name,
+        email=None,
+        time_zone="UTC",
+        schedule=msgspec.convert(ALWAYS, Schedule),
+        payment_account_id=None,
+        external_id=None,
+        metadata={},
+        created_at=created_at,
+    )
+
+
 @dataclass
 class Shop:
     """Verbs as a test speaks them; every one runs the production flow or effect."""
@@ -222,19 +239,7 @@ async def open_shop(
             ),
         )
         for number in range(hosts):
-            host = Host(
-                id=ids.make("hst"),
-                account_id=account_id,
-                slug=f"host-{number}",
-                name=f"Host {number}",
-                email=None,
-                time_zone="UTC",
-                schedule=msgspec.convert(ALWAYS, Schedule),
-                payment_account_id=None,
-                external_id=None,
-                metadata={},
-                created_at=now,
-            )
+            host = always_open(ids.make("hst"), account_id, f"host-{number}", f"Host {number}", now)
             shop.hosts.append(host.id)
             assert await catalog.insert_host(tx, host)
         members = {

@@ -16,7 +16,6 @@ import msgspec
 import structlog
 
 from fakes import FakeMail
-from holdfirst.availability.schedule import Schedule
 from holdfirst.effects import offers
 from holdfirst.effects.offers import Offers
 from holdfirst.effects.slot_lists import SlotLists
@@ -24,14 +23,14 @@ from holdfirst.effects.world import World
 from holdfirst.key_ring import KeyRing
 from holdfirst.payment.money import Money
 from holdfirst.payment.payment import Mode
-from holdfirst.reservation.event_type import EventType, EventTypeRules, Host
+from holdfirst.reservation.event_type import EventType, EventTypeRules
 from holdfirst.settings import Limits
 from holdfirst.store import reservations
 from holdfirst.store.payees import PaymentAccount
 from holdfirst.store.together import Together
 from memory import Memory, MemoryTx, in_memory
 from memory.catalog import load_offers
-from shop import ALWAYS, Shop
+from shop import Shop, always_open
 
 from .scene import PRICE, Scene, company_for
 
@@ -131,19 +130,7 @@ def _furnish(memory: Memory, company: Any, mode: Mode, rules: dict[str, Any]) ->
         problem=None,
         created_at=now,
     )
-    memory.tables["host"]["hst_0"] = Host(
-        id="hst_0",
-        account_id=ACCOUNT,
-        slug="host-0",
-        name="Host 0",
-        email=None,
-        time_zone="UTC",
-        schedule=msgspec.convert(ALWAYS, Schedule),
-        payment_account_id=None,
-        external_id=None,
-        metadata={},
-        created_at=now,
-    )
+    memory.tables["host"]["hst_0"] = always_open("hst_0", ACCOUNT, "host-0", "Host 0", now)
     memory.tables["event_type"]["ety_0"] = EventType(
         id="ety_0",
         account_id=ACCOUNT,

@@ -9,13 +9,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, NamedTuple
 
-import msgspec
 import structlog
 from msgspec.structs import replace
 
 from fakes import FakeMail
 from holdfirst import ids
-from holdfirst.availability.schedule import Schedule
 from holdfirst.effects import calendar_desk, confirm, hold_calendars, offers
 from holdfirst.effects.offers import Offers
 from holdfirst.effects.slot_lists import SlotLists
@@ -30,7 +28,6 @@ from holdfirst.reservation.event_type import (
     CalendarCheck,
     EventType,
     EventTypeRules,
-    Host,
     LatePayment,
     OnConflict,
 )
@@ -42,6 +39,7 @@ from holdfirst.worker import Worker
 from memory import Memory, MemoryTx, in_memory
 from memory.catalog import load_offers
 from memory.tables import JobRow
+from shop import always_open
 from simulation.audited_calendars import CalendarAuditor
 from simulation.auditor import Auditor, Broken
 from simulation.base import VirtualDatabase, WaitingLocks
@@ -61,9 +59,6 @@ AWAY_SECONDS = 3 * 86_400.0
 """Then no worker runs for three days, while old notifications come in; and then one does, for another half hour."""
 REFS = {"hst_0": ("cal_0", "cal_1"), "hst_1": ("cal_2",)}
 """The calendars of each host, by the names that they have everywhere. The first of a host receives."""
-ALWAYS = {
-    "weekly": [{"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "00:00", "end": "24:00"}]
-}
 
 
 class Practice(NamedTuple):
@@ -269,20 +264,8 @@ class Town:
         )
         hosts = [f"hst_{number}" for number in range(HOSTS)]
         for host in hosts:
-            tables["host"][host] = Host(
-                id=host,
-                account_id=ACCOUNT,
-                slug=host,
-                name=host,
-                email=None,
-                time_zone="UTC",
-                schedule=msgspec.convert(ALWAYS, Schedule),
-                payment_account_id=None,
-                external_id=None,
-                metadata={},
-                created_at=BEGIN,
-                connected=host in self.calendars,
-            )
+            opened = always_open(host, ACCOUNT, host, host, BEGIN)
+            tables["host"][host] = replace(opened, connected=host in self.calendars)
         for host in self.calendars:
             self.connect(host)
         tables["event_type"]["ety_0"] = EventType(

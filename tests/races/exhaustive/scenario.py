@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from holdfirst.availability.schedule import Schedule
 from holdfirst.payment.money import Money
 from holdfirst.payment.payment import Mode
 from holdfirst.reservation.event_type import EventType, EventTypeRules, Host, LatePayment
 from holdfirst.settings import Limits
 from holdfirst.store.payees import PaymentAccount
+from shop import always_open
 
 TICK = timedelta(minutes=5)
 HOLD_TICKS = 1
@@ -31,9 +31,6 @@ LIMITS = Limits(
     holds_per_email_max=0,
 )
 CUSTOMER = {"name": "Anna", "email": "anna@example.org"}
-ALWAYS = {
-    "weekly": [{"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "00:00", "end": "24:00"}]
-}
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,19 +79,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def host(self) -> Host:
-        return Host(
-            id=HOST,
-            account_id=ACCOUNT,
-            slug="host",
-            name="Host",
-            email=None,
-            time_zone="UTC",
-            schedule=msgspec.convert(ALWAYS, Schedule),
-            payment_account_id=None,
-            external_id=None,
-            metadata={},
-            created_at=BEGIN,
-        )
+        return always_open(HOST, ACCOUNT, "host", "Host", BEGIN)
 
     def payee(self) -> PaymentAccount:
         return PaymentAccount(
