@@ -8,16 +8,8 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from itertools import count
 
-from holdfirst.payment.payment import Mode
 from simulation.town import Course, run
-from simulation.walks import Walked, walk
-
-SHARE = 250_000
-"""Events of one walk's process before it is asked for more."""
-
-
-def walked(number: int) -> Walked:
-    return walk(number, SHARE, list(Mode)[number % 3])
+from simulation.walks import SHARE, walk_share
 
 
 def main() -> None:
@@ -32,7 +24,7 @@ def main() -> None:
         os._exit(0)
     began, events, steps, days, courses = time.monotonic(), 0, 0, 0.0, 0
     with ProcessPoolExecutor(2, max_tasks_per_child=8) as pool:
-        for one in pool.map(walked, range(told.first, told.first + -(-told.events // SHARE))):
+        for one in pool.map(walk_share, range(told.first, told.first + -(-told.events // SHARE))):
             events += one.events
         seeds = count(told.first)
         while steps < told.steps:

@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Seeds of the simulated practice. `make simulate SEED=7` runs one again, `make simulate EVENTS=… STEPS=…` more of them."""
 
+import os
+import re
+import subprocess
+import sys
+
 import pytest
 
 from holdfirst.payment.payment import Mode
@@ -8,7 +13,7 @@ from races.exhaustive.mutants import without
 from simulation import town
 from simulation.mutants import MUTANTS, Mutant
 from simulation.town import run
-from simulation.walks import walk
+from simulation.walks import SHARE, walk
 
 SEEDS = (*range(3), *range(6, 9))
 """Without calendars, and with."""
@@ -37,6 +42,21 @@ async def test_no_promise_is_broken(seed: int, figures, apart) -> None:
 async def test_random_walks_through_the_core(mode: Mode, figures, apart) -> None:
     walked = await apart(walk, 7, 50_000, mode)
     figures("simulation", events_of_the_core=walked.events)
+
+
+def test_the_command_of_the_long_run_plays() -> None:
+    command = [sys.executable, "-m", "simulation", "--events", "1", "--steps", "1"]
+    done = subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 0, done.stderr
+    events, steps = re.findall(r"([\d,]+) (?:events|steps)", done.stdout)
+    assert int(events.replace(",", "")) >= SHARE and int(steps.replace(",", "")) > 1000
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -45,6 +45,15 @@ def walk(seed: int, events: int, mode: Mode) -> Walked:
     return Walked(count, walks, len(search.clients), time.process_time() - began)
 
 
+SHARE = 250_000
+"""Events of one walk's process before it is asked for more."""
+
+
+def walk_share(number: int) -> Walked:
+    """The walk of this number, in one of the modes. (A spawned process finds it here; it does not find a `__main__`.)"""
+    return walk(number, SHARE, list(Mode)[number % len(Mode)])
+
+
 def _one(search: Search, chance: random.Random) -> int:
     state, steps = search.first(), []
     for _ in range(400):
