@@ -23,6 +23,13 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     owners: tuple[str, ...] = ()
 
 
+class Task(msgspec.Struct, frozen=True):
+    """What the process that reads is sent. It is kept here, away from that process's libraries."""
+
+    texts: list[bytes]
+    asked: Question
+
+
 class ReadEvent(msgspec.Struct, frozen=True):
     """What the components of one UID take within the window. `start`, `end`: of an event that happens once."""
 

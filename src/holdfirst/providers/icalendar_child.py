@@ -14,16 +14,11 @@ from typing import BinaryIO
 
 import msgspec
 
-from holdfirst.calendar.icalendar import Question, Reading
+from holdfirst.calendar.icalendar import Question, Reading, Task
 from holdfirst.calendar.icalendar_reading import read_icalendar
 
 EVENT_SECONDS_MAX = 0.5
 MEMORY_BYTES_MAX = 1 << 30
-
-
-class Task(msgspec.Struct, frozen=True):
-    texts: list[bytes]
-    asked: Question
 
 
 def main() -> None:

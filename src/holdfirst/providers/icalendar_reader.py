@@ -12,9 +12,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from holdfirst.calendar.icalendar import Question, Reading
+from holdfirst.calendar.icalendar import Question, Reading, Task
 from holdfirst.errors import ProviderUnavailable
-from holdfirst.providers.icalendar_child import Task
 
 READ_SECONDS_MAX = 8.0
 QUICK_SECONDS_MAX = 1.0
