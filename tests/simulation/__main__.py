@@ -5,8 +5,10 @@ import argparse
 import os
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from itertools import count
+from multiprocessing import get_context
+
+import structlog
 
 from simulation.town import Course, run
 from simulation.walks import SHARE, walk_share
@@ -23,19 +25,25 @@ def main() -> None:
         print(run(told.seed))
         os._exit(0)
     began, events, steps, days, courses = time.monotonic(), 0, 0, 0.0, 0
-    with ProcessPoolExecutor(2, max_tasks_per_child=8) as pool:
-        for one in pool.map(walk_share, range(told.first, told.first + -(-told.events // SHARE))):
+    # A `ProcessPoolExecutor` with `max_tasks_per_child` can stand still for ever (python/cpython#115634).
+    with get_context("spawn").Pool(2, initializer=_quietly, maxtasksperchild=8) as pool:
+        for one in pool.imap_unordered(walk_share, range(told.first, told.first + -(-told.events // SHARE))):
             events += one.events
         seeds = count(told.first)
         while steps < told.steps:
             course: Course
-            for course in pool.map(run, [next(seeds) for _ in range(4)]):
+            for course in pool.imap_unordered(run, [next(seeds) for _ in range(4)]):
                 steps, days, courses = steps + course.steps, days + course.days, courses + 1
     print(
         f"simulation: {events:,} events of the core, {steps:,} steps of the services in {courses} courses"
         f" ({days:,.0f} simulated days), {time.monotonic() - began:.0f} s, no promise broken"
     )
     sys.stdout.flush()
+
+
+def _quietly() -> None:
+    """What companies do to us here is no news."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 
 
 if __name__ == "__main__":
