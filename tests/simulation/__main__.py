@@ -8,10 +8,8 @@ import time
 from itertools import count
 from multiprocessing import get_context
 
-import structlog
-
 from simulation.town import Course, run
-from simulation.walks import SHARE, walk_share
+from simulation.walks import SHARE, quietly, walk_share
 
 
 def main() -> None:
@@ -26,7 +24,7 @@ def main() -> None:
         os._exit(0)
     began, events, steps, days, courses = time.monotonic(), 0, 0, 0.0, 0
     # A `ProcessPoolExecutor` with `max_tasks_per_child` can stand still for ever (python/cpython#115634).
-    with get_context("spawn").Pool(2, initializer=_quietly, maxtasksperchild=8) as pool:
+    with get_context("spawn").Pool(2, initializer=quietly, maxtasksperchild=8) as pool:
         for one in pool.imap_unordered(walk_share, range(told.first, told.first + -(-told.events // SHARE))):
             events += one.events
         seeds = count(told.first)
@@ -39,11 +37,6 @@ def main() -> None:
         f" ({days:,.0f} simulated days), {time.monotonic() - began:.0f} s, no promise broken"
     )
     sys.stdout.flush()
-
-
-def _quietly() -> None:
-    """What companies do to us here is no news."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ import random
 import time
 from typing import NamedTuple
 
+import structlog
+
 from holdfirst.payment.payment import Mode
 from races.exhaustive.scenario import Scenario
 from races.exhaustive.search import NotKept, Search, Violation
@@ -52,6 +54,11 @@ SHARE = 250_000
 def walk_share(number: int) -> Walked:
     """The walk of this number, in one of the modes. (A spawned process finds it here; it does not find a `__main__`.)"""
     return walk(number, SHARE, list(Mode)[number % len(Mode)])
+
+
+def quietly() -> None:
+    """What companies do to us here is no news."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 
 
 def _one(search: Search, chance: random.Random) -> int:
