@@ -10,6 +10,7 @@ import pytest
 
 from holdfirst.effects import slot_lists
 from holdfirst.flows.list_slots import Offered, SlotQuery, list_slots
+from holdfirst.refusal import Code
 from holdfirst.reservation.reservation import Reservation
 from holdfirst.store import catalog
 from holdfirst.store.catalog import TimeMark
@@ -118,3 +119,17 @@ async def test_those_who_ask_the_same_share_one_answer(database: Database, monke
     asked = [shop.world.slot_lists.ask(shop.account_id, shop.event_type_id, the_day(shop)) for _ in range(50)]
     answers = await asyncio.gather(*asked)
     assert len({id(one) for one in answers}) == len(made) <= CALLS_MAX
+
+
+async def test_those_who_lose_one_slot_share_one_refusal(database: Database) -> None:
+    shop = await open_shop(database)
+    await shop.reserve(shop.slot(9))
+    asked = [shop.reserve(shop.slot(9)) for _ in range(50)]
+    told = await asyncio.gather(*asked)
+    assert {one.code for one in told} == {Code.SLOT_TAKEN}
+    assert len({id(one) for one in told}) < len(told) / 2
+    starts = [one["start"] for one in told[0].members["slots"]]
+    assert shop.slot(9) not in starts and shop.slot(10) in starts
+    await shop.reserve(shop.slot(10))
+    later = await shop.reserve(shop.slot(9))
+    assert shop.slot(10) not in [one["start"] for one in later.members["slots"]]

@@ -9,7 +9,7 @@ from holdfirst.errors import Busy
 from holdfirst.flows import calendar_holds, keyed
 from holdfirst.flows.keyed import Replay, RequestKey
 from holdfirst.flows.payee import named_payees, payees
-from holdfirst.flows.reserve import ReserveRequest, Wanted, held, not_held, that_day, want, what_is_left
+from holdfirst.flows.reserve import ReserveRequest, Wanted, held, not_held, that_day, want
 from holdfirst.refusal import Refusal
 from holdfirst.reservation.event_type import CalendarCheck, EventType, Offer
 from holdfirst.reservation.reservation import Reservation
@@ -88,8 +88,8 @@ async def _claimed(world: World, wanted: Wanted, request: ReserveRequest) -> Mad
 
 
 async def _taken(world: World, offer: Offer, request: ReserveRequest) -> Refusal:
-    return what_is_left(
-        await world.slot_lists.ask(request.account_id, offer.event_type.id, that_day(request, offer))
+    return await world.slot_lists.what_is_left(
+        request.account_id, offer.event_type.id, that_day(request, offer)
     )
 
 

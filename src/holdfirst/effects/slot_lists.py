@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from holdfirst.flows.list_slots import Offered, SlotQuery, mark_of, offer_of, slots_of
+from holdfirst.flows.reserve import what_is_left
 from holdfirst.interval import from_ms
 from holdfirst.refusal import Refusal
 from holdfirst.store.catalog import TimeMark
@@ -39,10 +40,19 @@ class SlotLists:
 
     def __init__(self, database: Database) -> None:
         self._together = Together(database, self._ask_all)
+        self._losers = Together(database, self._tell_all)
         self._kept: dict[SlotsAsked, _Kept] = {}
 
     async def ask(self, account_id: str, name: str, query: SlotQuery) -> Offered | Refusal:
         return await self._together.ask(SlotsAsked(account_id, name, query))
+
+    async def what_is_left(self, account_id: str, name: str, query: SlotQuery) -> Refusal:
+        """For whoever came too late. All who lose a slot meanwhile are told one and the same refusal, which is made once."""
+        return await self._losers.ask(SlotsAsked(account_id, name, query))
+
+    async def _tell_all(self, tx: Tx, asked: Sequence[SlotsAsked]) -> list[Refusal]:
+        told = {one: what_is_left(await self._answer(tx, one)) for one in dict.fromkeys(asked)}
+        return [told[one] for one in asked]
 
     async def _ask_all(self, tx: Tx, asked: Sequence[SlotsAsked]) -> list[Offered | Refusal]:
         answers = {one: await self._answer(tx, one) for one in dict.fromkeys(asked)}

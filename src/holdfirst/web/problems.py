@@ -96,7 +96,22 @@ def type_url(public_url: str, code: Code) -> str:
     return f"{public_url}/docs/refusals#{code}"
 
 
+class _Written:
+    """The refusal that was written last. All who lose one slot are told the same one: a thousand times the same work."""
+
+    refusal: Refusal | None = None
+    public_url = ""
+    body = b""
+
+
 def body_of(refusal: Refusal, public_url: str) -> bytes:
+    if refusal is not _Written.refusal or public_url != _Written.public_url:
+        _Written.body = _body_of(refusal, public_url)
+        _Written.refusal, _Written.public_url = refusal, public_url
+    return _Written.body
+
+
+def _body_of(refusal: Refusal, public_url: str) -> bytes:
     meaning = MEANINGS[refusal.code]
     return msgspec.json.encode(
         {
