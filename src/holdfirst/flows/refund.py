@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which refund is to be paid out next; refunds of one payment run one at a time."""
 
+from datetime import timedelta
+
 import msgspec
 from msgspec.structs import replace
 
@@ -29,9 +31,12 @@ async def next_due(tx: Tx, payment_id: str) -> DueRefund | None:
     return DueRefund(payment, due, payee) if due is not None else None
 
 
-async def about_to_send(tx: Tx, refund_id: str) -> None:
-    """Written before the call: after a crash, the provider's own list is asked before another call is made."""
-    await payments.mark_refund_sent(tx, refund_id)
+async def about_to_send(tx: Tx, refund_id: str, on_its_way: timedelta) -> bool:
+    """Written before the call: after a crash, the provider's own list is asked before another call is made.
+
+    False: one was made a moment ago and may still be on its way, whoever wants another now.
+    """
+    return await payments.mark_refund_sent(tx, refund_id, on_its_way)
 
 
 async def phase_of(tx: Tx, due: DueRefund, truth: Truth) -> RefundPhase | None:
