@@ -22,7 +22,7 @@ from holdfirst.payment.provider import (
     Done,
     Hint,
     Link,
-    Listed,
+    ListingPage,
     Notification,
     NotOpen,
     Opened,
@@ -180,8 +180,10 @@ class StripeProvider:
     ) -> Link | Refused | Unknown:
         return await standing.onboarding_link(self._platform(account), return_url, refresh_url, account)
 
-    async def checkouts_since(self, since: datetime, account: Credentials) -> Sequence[Listed] | Unknown:
-        return await standing.checkouts_since(self._client(account), since)
+    async def checkouts_since(
+        self, since: datetime, account: Credentials, page: str | None = None
+    ) -> ListingPage | Unknown:
+        return await standing.checkouts_since(self._client(account), since, page)
 
     def _client(self, account: Credentials) -> stripe.StripeClient:
         return client_for(self._http, self._api_url, account)
