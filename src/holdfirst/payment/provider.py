@@ -241,7 +241,10 @@ class PaymentProvider(Protocol):
     def read_credentials(
         self, given: Mapping[str, Any], *, livemode: bool
     ) -> Mapping[str, str] | CredentialFault:
-        """What a caller sends as credentials, judged without asking anybody. Live and test never meet."""
+        """What a caller sends as credentials, judged without asking anybody. Live and test never meet.
+
+        At a change, together with the members that were answered here before and are not sent again.
+        """
         ...
 
     async def open_checkout(self, spec: CheckoutSpec, account: Credentials) -> Opened | Refused | Unknown:
