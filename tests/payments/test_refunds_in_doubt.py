@@ -93,6 +93,23 @@ async def test_it_is_not_sent_again_while_it_may_be_on_its_way(scene: Scene, pul
         assert len(keys(scene)) == 1 + others, "what is sent again goes out under its key"
 
 
+async def test_after_a_day_without_an_answer_their_list_tells(scene: Scene) -> None:
+    """By then a company has forgotten the key that the call went out under."""
+    payment = await in_doubt(scene, "lost_after")
+    scene.down("fetch", "refund", times=10_000)
+    for _ in range(3):
+        await scene.pass_time(10 * 3600)
+        await scene.work()
+    made = scene.money(payment).refunded
+    scene.up()
+    await scene.pass_time(3601)
+    await scene.work()
+    after = await scene.payment(payment)
+    assert made == PART.amount_minor
+    assert (after.refunded_minor, after.refund_due_minor) == (PART.amount_minor, 0)
+    assert scene.money(payment).refunded == PART.amount_minor
+
+
 async def test_a_call_of_a_dead_process_has_its_time_too(database: Database, clock) -> None:
     """Written down before the call; then the process dies, and somebody repairs at once."""
     async with open_scene(database, clock, Mode.SALE_UNCLOSEABLE) as scene:
