@@ -8,18 +8,19 @@ from datetime import timedelta
 import pytest
 
 from holdfirst.doctor import _repair
-from holdfirst.effects.refund import ON_ITS_WAY, pay_back
+from holdfirst.effects.refund import ASK_AGAIN, pay_back
 from holdfirst.flows import refund
 from holdfirst.flows.cancel import refund_payment
 from holdfirst.payment.money import Money
 from holdfirst.payment.payment import Mode, Payment
 from holdfirst.reservation.reservation import Status
-from holdfirst.store.database import Database
+from holdfirst.store import payments
+from holdfirst.store.database import Database, Tx
 
 from .scene import AtStripe, Scene, open_scene
 
 PART, ANOTHER = Money(1000, "EUR"), Money(500, "EUR")
-SECONDS = int(ON_ITS_WAY.total_seconds())
+SECONDS = int(ASK_AGAIN.total_seconds())
 
 
 async def owe_another(scene: Scene, payment: Payment) -> None:
@@ -119,7 +120,7 @@ async def test_a_call_of_a_dead_process_has_its_time_too(database: Database, clo
         await scene.work()
         await scene.shop.database.run(refund_payment, payment.id, PART)
         due = await database.run(refund.next_due, payment.id)
-        assert await database.run(refund.about_to_send, due.refund.id, ON_ITS_WAY)
+        assert await database.run(refund.about_to_send, due.refund.id, ASK_AGAIN)
         await repair(scene, payment)
         await scene.shop.work()
         assert calls(scene) == 0
@@ -130,7 +131,11 @@ async def test_a_call_of_a_dead_process_has_its_time_too(database: Database, clo
 
 async def test_without_the_watch_it_is_made_twice(database: Database, clock, monkeypatch) -> None:
     """At a company that keeps no keys: it arrives just after the list was asked."""
-    monkeypatch.setattr("holdfirst.effects.refund.ON_ITS_WAY", timedelta(0))
+
+    async def at_once(tx: Tx, refund_id: str, least: timedelta) -> bool:
+        return await payments.mark_refund_sent(tx, refund_id, timedelta(0))
+
+    monkeypatch.setattr(refund, "about_to_send", at_once)
     async with open_scene(database, clock, Mode.SALE_UNCLOSEABLE) as scene:
         payment = await in_doubt(scene, "lost_before")
         await owe_another(scene, payment)

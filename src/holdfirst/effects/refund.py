@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from holdfirst.effects.advance import meet
-from holdfirst.effects.world import CALL_SECONDS_MAX, World, asked, desk_of, ref_of
+from holdfirst.effects.world import World, asked, desk_of, ref_of
 from holdfirst.errors import ProviderUnavailable
 from holdfirst.flows import refund
 from holdfirst.flows.refund import DueRefund
@@ -21,8 +21,7 @@ from holdfirst.store.database import Tx
 log = structlog.get_logger(__name__)
 
 ASK_AGAIN = timedelta(seconds=30)
-ON_ITS_WAY = timedelta(seconds=CALL_SECONDS_MAX) + ASK_AGAIN
-"""Not sooner after a call is the same made again, whoever asks for it: the call itself, and half a minute in their books."""
+"""Also: not sooner after a call is the same made again, whoever asks for it. It may have arrived since their list was read."""
 TRY_AGAIN = timedelta(hours=1)
 PATIENCE = timedelta(hours=30)
 """Some providers refund only after a day: what is refused for now is tried for so long before a human is told."""
@@ -41,11 +40,12 @@ async def pay_back(world: World, payment_id: str) -> datetime | None:
                 return await world.database.run(_after, TRY_AGAIN)
             case None:
                 pass
-        if not await world.database.run(refund.about_to_send, due.refund.id, ON_ITS_WAY):
+        if not await world.database.run(refund.about_to_send, due.refund.id, ASK_AGAIN):
             # Taken, or without an answer, and not in the provider's list yet: it is asked again, not sent again.
             return await world.database.run(_after, ASK_AGAIN)
         answer = await _send(world, due)
         if isinstance(answer, Unknown):
+            await world.database.run(refund.may_be_on_its_way, due.refund.id)
             return await world.database.run(_after, ASK_AGAIN)
         if (refused := answer) is not None:
             if not refused.for_now or await world.database.run(_older_than, due.refund.created_at, PATIENCE):

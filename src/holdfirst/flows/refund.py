@@ -31,12 +31,17 @@ async def next_due(tx: Tx, payment_id: str) -> DueRefund | None:
     return DueRefund(payment, due, payee) if due is not None else None
 
 
-async def about_to_send(tx: Tx, refund_id: str, on_its_way: timedelta) -> bool:
+async def about_to_send(tx: Tx, refund_id: str, least: timedelta) -> bool:
     """Written before the call: after a crash, the provider's own list is asked before another call is made.
 
-    False: one was made a moment ago and may still be on its way, whoever wants another now.
+    False: less than so long ago one was made and may still be on its way, whoever wants another now.
     """
-    return await payments.mark_refund_sent(tx, refund_id, on_its_way)
+    return await payments.mark_refund_sent(tx, refund_id, least)
+
+
+async def may_be_on_its_way(tx: Tx, refund_id: str) -> None:
+    """We gave up waiting for its answer: what it needs to arrive is counted from now."""
+    await payments.mark_refund_sent(tx, refund_id, timedelta(0))
 
 
 async def phase_of(tx: Tx, due: DueRefund, truth: Truth) -> RefundPhase | None:

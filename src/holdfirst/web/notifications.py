@@ -33,6 +33,7 @@ async def hear_notification(call: Call) -> Answer:
     desk = desk_of(call.world, payee)
     query = query_of(call.scope)
     if any("\x00" in text for pair in query.items() for text in pair):
+        bad.inc()
         raise refuse(Code.MALFORMED_REQUEST, "The query cannot be read.")
     notification = Notification(
         method=call.operation.method,

@@ -575,7 +575,7 @@ GUARDS = [
         "refund + refund",
         Break(
             "effects/refund.py",
-            "if not await world.database.run(refund.about_to_send, due.refund.id, ON_ITS_WAY):",
+            "if not await world.database.run(refund.about_to_send, due.refund.id, ASK_AGAIN):",
             "if False:",
         ),
     ),
