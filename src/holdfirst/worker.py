@@ -80,6 +80,7 @@ async def _void(world: World, subject: str) -> None:
 KINDS: Mapping[str, Kind] = {
     "deadline": Kind(_deadline),
     "advance": Kind(advance.watch),
+    "hint": Kind(advance.heed),
     "close": Kind(_close, wait_first=0.5, wait_max=30),
     "capture": Kind(_capture, wait_first=0.5, wait_max=60),
     "void": Kind(_void, wait_max=600),
@@ -96,7 +97,7 @@ KINDS: Mapping[str, Kind] = {
 }
 """Kinds this version knows. A row of another kind is a newer version's: it is left alone."""
 
-WAKING_KINDS = ("advance", "close", "capture", "void")
+WAKING_KINDS = ("advance", "hint", "close", "capture", "void")
 """Due at a worker's start, whoever held them. Not refunds: whoever held one may have just sent it, and the provider's list
 is asked only when its lease, or its wait, is over."""
 MONEY_KINDS = (*WAKING_KINDS, "refund")

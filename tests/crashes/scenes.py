@@ -16,6 +16,8 @@ import msgspec
 
 from holdfirst.providers.sandbox.provider import NotificationBody
 from holdfirst.providers.sandbox.signature import HEADER, sign
+from holdfirst.store import jobs, payments
+from holdfirst.store.database import Tx
 from house import CUSTOMER, HOURS, RETURN, House
 
 
@@ -294,6 +296,24 @@ async def a_notification(house: House, clock: Any) -> Case:
         mails=("Confirmed",),
         keyed=False,
     )
+
+
+async def _hint(tx: Tx, payment_id: str) -> None:
+    payment = await payments.load(tx, payment_id)
+    assert payment is not None
+    await jobs.enqueue(tx, payment.account_id, "hint", payment_id, due=await tx.now())
+
+
+@scene
+async def a_hint_from_anybody(house: House, clock: Any) -> Case:
+    """As GoPay's are: nothing is signed, and its question has a job of its own. The second comes too soon."""
+    held, ref = await house.open("sale")
+    payment = (await house.read(held))["payment"]["id"]
+    await house.run(_hint, payment)
+    await house.step(["hint"])
+    await house.act(ref, "pay", notify="never")
+    await house.run(_hint, payment)
+    return Case(held=held, ref=ref, ends="confirmed", mails=("Confirmed",), waits=(5, 60))
 
 
 @scene

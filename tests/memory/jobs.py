@@ -40,6 +40,12 @@ async def enqueue(
     tx.announce(CHANNEL)
 
 
+async def starts_by(tx: MemoryTx, kind: str, subject: str, moment: datetime) -> bool | None:
+    await tx.turn()
+    row: JobRow | None = tx.get("job", f"{kind}:{subject}")
+    return None if row is None else row.lease_until is None and row.dead_at is None and row.due_at <= moment
+
+
 def _behind(tx: MemoryTx, row: JobRow) -> bool:
     """Whether an earlier job of its lane is still there."""
     return row.lane is not None and any(

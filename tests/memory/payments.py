@@ -160,10 +160,15 @@ async def refunds_of(tx: MemoryTx, payment_id: str) -> list[Refund]:
     return sorted(ours, key=lambda one: one.id)
 
 
-async def mark_refund_sent(tx: MemoryTx, refund_id: str) -> None:
+async def mark_refund_sent(tx: MemoryTx, refund_id: str, least: timedelta) -> bool:
     await tx.turn()
     await tx.lock("refund", refund_id)
+    sent_at, now = tx.get("refund_sent", refund_id), tx.memory.clock()
+    if sent_at is not None and sent_at > now - least:
+        return False
+    tx.put("refund_sent", refund_id, now)
     tx.put("refund", refund_id, replace(tx.get("refund", refund_id), sent=True))
+    return True
 
 
 async def save_refund(tx: MemoryTx, refund: Refund) -> None:

@@ -14,6 +14,7 @@ TABLES = (
     "payment",
     "spec",
     "refund",
+    "refund_sent",
     "job",
     "key",
     "host",

@@ -7,10 +7,10 @@ from holdfirst.effects.compare import compare, repair
 from holdfirst.payment.payment import Mode
 from holdfirst.reservation.reservation import Status
 from holdfirst.store import checks
-from holdfirst.store.database import Tx
+from holdfirst.store.database import Database, Tx
 from holdfirst.web.metrics import Metrics
 
-from .scene import HOLDS, PRICE, Scene
+from .scene import HOLDS, PRICE, Scene, open_scene
 
 
 async def found(scene: Scene) -> list[tuple[str, str]]:
@@ -100,6 +100,40 @@ async def test_what_a_restored_backup_does_not_know(scene: Scene) -> None:
     assert await found(scene) == [("payment_lost", payment.id)]
     assert await repair(scene.shop.world, await compare(scene.shop.world)) == 0
     scene.company.refs = list  # the books of this test are closed
+
+
+MANY = 2050
+
+
+async def of_another_database(scene: Scene, number: int) -> list[str]:
+    """Checkouts that were paid at the same company, under ids that this database does not have."""
+    _, payment = await confirmed(scene)
+    like = scene.company.books.session(payment.provider_ref).params
+    names = [f"pay_lost{one:05}" for one in range(number)]
+    for name in names:
+        made = scene.company.books.create(like | {"client_reference_id": name})
+        scene.company.books.pay(made.id, "ideal")
+    scene.company.refs = list  # the books of this test are closed
+    return names
+
+
+async def test_a_long_listing_is_read_to_its_end(database: Database, clock) -> None:
+    """The first of them are the oldest, and the last to be listed."""
+    async with open_scene(database, clock, Mode.SALE) as scene:
+        lost = await of_another_database(scene, MANY)
+        assert sorted(await found(scene)) == [("payment_lost", name) for name in lost]
+        pages = [name for name, _ in scene.company.fake.calls].count("list")
+        assert pages == MANY // 100 + 1
+
+
+async def test_a_listing_that_breaks_off_is_said_to(database: Database, clock) -> None:
+    async with open_scene(database, clock, Mode.SALE) as scene:
+        lost = await of_another_database(scene, 250)
+        scene.company.fake.slow_seconds = 0
+        scene.company.fake.faults["list"] = ["slow", "slow", "lost_before"]
+        told = await found(scene)
+        assert told[-1] == ("provider_silent", scene.shop.payee_id)
+        assert sorted(told[:-1]) == [("payment_lost", name) for name in lost[50:]]
 
 
 async def test_a_company_that_is_silent_is_said_to_be(scene: Scene) -> None:

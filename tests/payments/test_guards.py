@@ -2,7 +2,7 @@
 """What holds several of the rules up, each tried with the guard and, where it is a race, without it."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from holdfirst.payment.payment import Disposition, Late, Mode, PaymentStatus
 from holdfirst.payment.provider import Phase, RefundPhase, RefundTruth, Truth
 from holdfirst.payment.refund import Refund, RefundStatus, as_seen, matched
 from holdfirst.refusal import Code, Refusal
-from holdfirst.reservation.reservation import Status
+from holdfirst.reservation.reservation import EndedCode, Reservation, Status
 from holdfirst.store import payees, payments
 from holdfirst.store.database import Database
 
@@ -257,6 +257,37 @@ async def test_a_promise_that_has_ended_is_not_captured(database: Database, cloc
         await scene.shop.work()
         assert await scene.status(held) is Status.HELD
         assert scene.money(payment).held == 0
+
+
+async def test_when_a_promise_ends_is_the_charges_own_word(database: Database, clock) -> None:
+    async with open_scene(database, clock, Mode.AUTHORIZE) as scene:
+        held, payment = await scene.open()
+        scene.company.pay(payment.provider_ref)
+        intent = scene.company.books.session(payment.provider_ref).intent
+        intent.capture_before -= 4321
+        await scene.come_back(payment)
+        after = await scene.payment(payment)
+        assert after.capture_before == datetime.fromtimestamp(intent.capture_before, UTC)
+        await scene.work()
+        await confirmed(scene, held, payment)
+
+
+@pytest.mark.parametrize("mode", HOLDS, ids=str)
+async def test_a_promise_that_ends_before_it_could_be_captured(database: Database, clock, mode: Mode) -> None:
+    """Pinned, and the company takes no capture until the hold is gone: nobody is charged, and the time is free."""
+    async with open_scene(database, clock, mode) as scene:
+        held, payment = await scene.open(start=scene.shop.slot(day=30))
+        scene.down("capture", times=10_000)
+        scene.company.pay(payment.provider_ref)
+        await scene.notify(payment)
+        await scene.work()
+        assert await scene.status(held) is Status.PROCESSING
+        await scene.pass_time(9 * 86_400)
+        await scene.work()
+        after = await scene.shop.read(held.id)
+        assert (after.status, after.ended.code) == (Status.EXPIRED, EndedCode.PAYMENT_FAILED)
+        assert (scene.money(payment).held, scene.money(payment).captured) == (0, 0)
+        assert isinstance(await scene.shop.reserve(held.start), Reservation)
 
 
 # Keys that are old

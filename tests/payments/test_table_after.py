@@ -276,6 +276,46 @@ async def test_28_the_key_is_revoked_in_mid_flight(scene: Scene) -> None:
     assert isinstance(await scene.shop.reserve(held.start), Reservation)
 
 
+async def test_28_the_key_is_revoked_between_pin_and_capture(scene: Scene) -> None:
+    if scene.mode not in HOLDS:
+        pytest.skip("a sale is captured by the customer's click")
+    held, payment = await scene.open()
+    scene.company.pay(payment.provider_ref)
+    await scene.come_back(payment)
+    scene.company.revoke()
+    await scene.work()
+    # Nobody knows: the time stays theirs, nothing is given away and nothing said that is not so.
+    await scene.until_over(held)
+    await scene.pass_time(700)
+    await scene.work()
+    assert await scene.status(held) is Status.PROCESSING
+    assert isinstance(await scene.shop.reserve(held.start), Refusal)
+    assert (await scene.payment(payment)).needs_human_code == "capture_unanswered"
+    assert (scene.money(payment).held, scene.shop.mail.sent) == (PRICE, [])
+    scene.company.restore()
+    await scene.pass_time(120)
+    await scene.work()
+    await confirmed(scene, held, payment)
+    assert (await scene.payment(payment)).needs_human_code is None
+
+
+async def test_28_the_key_is_revoked_while_a_refund_is_owed(scene: Scene) -> None:
+    held, payment = await paid(scene)
+    scene.company.revoke()
+    await refunded(scene, held, payment)
+    for _ in range(3):
+        await scene.pass_time(3601)
+        await scene.work()
+    after = await scene.payment(payment)
+    assert (await scene.status(held), after.refund_due_minor) == (Status.CANCELLED, PRICE)
+    scene.company.restore()
+    for _ in range(2):
+        await scene.pass_time(3601)
+        await scene.work()
+    after = await scene.payment(payment)
+    assert (after.refunded_minor, after.refund_due_minor, scene.money(payment).refunded) == (PRICE, 0, PRICE)
+
+
 @pytest.mark.parametrize("seconds", [-40, 40], ids=["behind", "ahead"])
 async def test_29_the_companys_clock_differs(scene: Scene, seconds: int) -> None:
     scene.company.fake.offset += seconds

@@ -4,6 +4,7 @@
 It keeps no keys: the same request again is another payment, another refund.
 """
 
+import asyncio
 import base64
 import json
 import re
@@ -19,7 +20,7 @@ import httpx
 import msgspec
 
 HALF_A_DAY, HOLD_SECONDS, TOKEN_SECONDS = 12 * 3600, 4 * 86_400, 1800
-LOST = "x-fake-lost"
+LOST, SLOW = "x-fake-lost", b"slow"
 
 
 class Strict(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -131,13 +132,17 @@ class Payment:
 
 @dataclass
 class GoPayFake:
-    """`faults[operation]`: `lost_before`, `lost_after`, `500`, `slow_result` (ACCEPTED: done at the next look), `refused`."""
+    """`faults[operation]`: `lost_before`, `lost_after`, `500`, `slow` (done, and answered after a
+    while), `slow_result` (ACCEPTED: done at the next look), `refused`.
+    """
 
     clients: dict[str, tuple[str, int]] = field(default_factory=dict)
     payments: dict[int, Payment] = field(default_factory=dict)
     tokens: dict[str, tuple[str, float]] = field(default_factory=dict)
     faults: dict[str, list[str]] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    refused_tokens: int = 0
+    slow_seconds: float = 0.05
     offset: float = 0.0
     refunds_after_seconds: float = 0.0
     captures: bool = True
@@ -201,6 +206,9 @@ class GoPayFake:
         lost = b""
         try:
             status, content, lost = self._served(scope["method"], scope["path"], headers, body)
+            if lost == SLOW:
+                lost = b""
+                await asyncio.sleep(self.slow_seconds)
         except Refusing as no:
             errors = [{"scope": "G", "error_code": no.code, "error_name": no.name, "message": no.name}]
             status, content = no.status, {"date_issued": int(self.now() * 1000), "errors": errors}
@@ -229,7 +237,7 @@ class GoPayFake:
         if fault == "refused":
             raise Refusing(409, 303, "PAYMENT_WRONG_STATE")
         answer = self._done(operation, ref, goid, body, later=fault == "slow_result")
-        return 200, answer, b"after" if fault == "lost_after" else b""
+        return 200, answer, {"lost_after": b"after", "slow": SLOW}.get(fault or "", b"")
 
     def _token(self, headers: dict[str, str], body: bytes) -> dict[str, Any]:
         form = parse_qs(body.decode())
@@ -248,6 +256,7 @@ class GoPayFake:
     def _admitted(self, headers: dict[str, str]) -> int:
         known = self.tokens.get(headers.get("authorization", "").removeprefix("Bearer "))
         if known is None or known[1] <= self.now() or known[0] not in self.clients:
+            self.refused_tokens += 1
             raise Refusing(403, 200, "UNAUTHORIZED")
         return self.clients[known[0]][1]
 

@@ -114,6 +114,18 @@ async def test_a_token_is_kept_for_its_life_and_asked_for_again_after(stage: GoP
     assert (await stage.provider.standing(stage.account)).problem == "key_refused"
 
 
+async def test_a_token_is_asked_for_anew_before_it_runs_out(stage: GoPayStage, monkeypatch) -> None:
+    """Half an hour, less a minute: no call of ours is ever refused for its age."""
+    passed = 0.0
+    monkeypatch.setattr("holdfirst.providers.gopay.calls.monotonic", lambda: 1000.0 + passed)
+    ref = await opened(stage)
+    for after, tokens in [(0, 1), (1739, 1), (1741, 2), (1790, 2)]:
+        stage.fake.offset = passed = float(after)
+        assert (await truth(stage, ref)).phase is Phase.OPEN
+        assert len(stage.fake.tokens) == tokens
+        assert stage.fake.refused_tokens == 0
+
+
 async def test_a_provider_that_cannot_be_reached_is_unknown_and_never_a_success(stage: GoPayStage) -> None:
     nowhere = GoPayProvider(stage.client.__class__(), test_url="http://127.0.0.1:9/api")
     assert isinstance(await nowhere.open_checkout(spec_for(stage), stage.account), Unknown)

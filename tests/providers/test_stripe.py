@@ -18,6 +18,8 @@ from holdfirst.payment.provider import (
     BadNotification,
     Done,
     Hint,
+    Listed,
+    ListingPage,
     NotOpen,
     Opened,
     Phase,
@@ -442,10 +444,10 @@ async def test_what_is_on_their_books_is_listed(stage: StripeStage) -> None:
     answer = await stage.provider.open_checkout(spec, stage.account)
     assert isinstance(answer, Opened)
     since = spec.frozen_at - timedelta(hours=1)
-    assert await stage.provider.checkouts_since(since, stage.account) == []
+    assert await stage.provider.checkouts_since(since, stage.account) == ListingPage([])
     await stage.customer_pays(answer.provider_ref)
-    [seen] = await stage.provider.checkouts_since(since, stage.account)
-    assert (seen.provider_ref, seen.payment_id) == (answer.provider_ref, spec.key)
+    seen = await stage.provider.checkouts_since(since, stage.account)
+    assert seen == ListingPage([Listed(answer.provider_ref, spec.key)])
 
 
 def test_credentials_are_judged_before_anybody_is_asked() -> None:

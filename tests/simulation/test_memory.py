@@ -262,7 +262,9 @@ class Both:
             key="key",
         )
         await self.same("insert_refund", lambda tx: payments.insert_refund(tx, refund))
-        await self.same("mark", lambda tx: payments.mark_refund_sent(tx, refund.id))
+        for _ in range(2):
+            least = timedelta(seconds=chance.choice((0, 40)))
+            await self.same("mark", lambda tx, least=least: payments.mark_refund_sent(tx, refund.id, least))
         if chance.random() < 0.5:
             done = replace(refund, status=RefundStatus.DONE, sent=True, provider_ref=refund.id, key="key:2")
             await self.same("done", lambda tx: payments.save_refund(tx, done))

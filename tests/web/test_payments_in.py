@@ -65,7 +65,7 @@ async def test_notifications_that_are_none(site) -> None:
         assert code(await site.post(f"/v1/notifications/{unknown}?ref=x", key=None)) == (404, "not_found")
     assert len(await stored(site)) == 1
     metrics = (await site.get("/metrics", key=None)).text
-    assert 'holdfirst_bad_notifications_total{provider="fake"} 1.0' in metrics
+    assert 'holdfirst_bad_notifications_total{provider="fake"} 3.0' in metrics
 
 
 async def test_the_return_page_waits_and_goes_on(site) -> None:

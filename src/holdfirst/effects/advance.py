@@ -3,7 +3,7 @@
 worker: every trigger runs this, and the same question twice has the same answer.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from holdfirst.effects.hold_calendars import Heard, ask_calendars
 from holdfirst.effects.opening import reopen
@@ -11,7 +11,7 @@ from holdfirst.effects.world import Desk, World, asked, desk_of, ref_of
 from holdfirst.errors import ProviderUnavailable
 from holdfirst.flows import pay
 from holdfirst.flows.with_calendars import CalendarsUnasked, pinned
-from holdfirst.payment.payment import Payment, next_check
+from holdfirst.payment.payment import ASK_AT_MOST_EVERY, Payment, next_check
 from holdfirst.payment.provider import Done, NotOpen, Phase, Refused, Truth, Unknown
 from holdfirst.reservation.calendar_gate import Gate
 from holdfirst.reservation.reservation import Reservation
@@ -19,9 +19,6 @@ from holdfirst.store import payees, payments
 from holdfirst.store.database import Tx
 from holdfirst.store.payees import PaymentAccount
 from holdfirst.store.reservations import TimeLost
-
-ASK_AT_MOST_EVERY = timedelta(seconds=1)
-"""However many ask us, a provider is asked about one payment no more often for their sake."""
 
 
 async def advance(world: World, payment_id: str) -> tuple[Reservation, Payment]:
@@ -38,6 +35,14 @@ async def advance_if_due(world: World, payment_id: str) -> tuple[Reservation, Pa
         return await advance(world, payment_id)
     except ProviderUnavailable:
         return None
+
+
+async def heed(world: World, payment_id: str) -> datetime | None:
+    """A hint that anybody may have sent: one question, whether or not it is answered, and the next a second later."""
+    if not await world.database.run(payments.ask_now, payment_id, ASK_AT_MOST_EVERY):
+        return await world.database.run(_now) + ASK_AT_MOST_EVERY
+    await advance(world, payment_id)
+    return None
 
 
 async def watch(world: World, payment_id: str) -> datetime | None:

@@ -76,12 +76,24 @@ async def _of_account(world: World, payee: PaymentAccount, since: datetime) -> l
 
     found = [one for told in await asyncio.gather(*map(ask, ours)) for one in told]
     if isinstance(desk.provider, ListsCheckouts):
-        listed = await asked(desk.provider.checkouts_since(since, desk.account))
-        if isinstance(listed, Unknown):
-            found.append(_difference("provider_silent", payee.id))
-        else:
-            found += await world.database.run(_not_ours, listed)
+        found += await _of_listing(world, desk, desk.provider, since)
     return found
+
+
+async def _of_listing(
+    world: World, desk: Desk, provider: ListsCheckouts, since: datetime
+) -> list[Difference]:
+    """Page by page to its end. What a page without an answer leaves unread is said, and what was read counts."""
+    found: list[Difference] = []
+    page = None
+    while True:
+        read = await asked(provider.checkouts_since(since, desk.account, page))
+        if isinstance(read, Unknown):
+            return [*found, _difference("provider_silent", desk.account.payment_account_id)]
+        found += await world.database.run(_not_ours, read.listed)
+        if read.next_page is None:
+            return found
+        page = read.next_page
 
 
 async def _asked_about(desk: Desk, payment: Payment) -> list[Difference]:

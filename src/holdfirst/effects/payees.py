@@ -72,10 +72,12 @@ async def changed(
 ) -> tuple[PaymentAccount, Mapping[str, str]] | Refusal:
     """Other credentials (the members that are given) for the same account at the provider, tried as new ones are.
 
-    Those of another account would leave behind the payments that are open or owed at this one.
+    Those of another account would leave behind the payments that are open or owed at this one. What is wrong is said of
+    a member that was given, before any that was kept.
     """
     desk = desk_of(world, payee)
-    tried_ones = await tried(world, payee, {**desk.account.secrets, **given}, payee.mode)
+    kept = desk.account.secrets
+    tried_ones = await tried(world, payee, {**given, **kept, **given}, payee.mode)
     if isinstance(tried_ones, Refusal):
         return tried_ones
     before = await _standing(desk.provider, desk.account)

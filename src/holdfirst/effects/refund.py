@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Give money back: one refund of a payment at a time, and never twice.
 
-No call is repeated before the provider's own list shows how the last one ended, and a call without an answer has had
-half a minute to show there: one that we gave up waiting for may still be on its way.
+No call is repeated before the provider's own list shows how the last one ended; one that is not there has had half a
+minute to show, whoever asks for the next meanwhile: a call that we gave up waiting for may still be on its way.
 """
 
 from datetime import datetime, timedelta
@@ -21,6 +21,7 @@ from holdfirst.store.database import Tx
 log = structlog.get_logger(__name__)
 
 ASK_AGAIN = timedelta(seconds=30)
+"""Also: not sooner after a call is the same made again, whoever asks for it. It may have arrived since their list was read."""
 TRY_AGAIN = timedelta(hours=1)
 PATIENCE = timedelta(hours=30)
 """Some providers refund only after a day: what is refused for now is tried for so long before a human is told."""
@@ -28,29 +29,28 @@ PATIENCE = timedelta(hours=30)
 
 async def pay_back(world: World, payment_id: str) -> datetime | None:
     """Pay out what is due, oldest first. Answers when to go on, if something is still on its way."""
-    just_sent = ""
     while (due := await world.database.run(refund.next_due, payment_id)) is not None:
-        if due.refund.id == just_sent:
-            # Taken, and not in the provider's list yet: it is asked again, not sent again.
-            return await world.database.run(_after, ASK_AGAIN)
-        if due.refund.sent:
-            found = await _found(world, due)
-            if found is RefundPhase.PENDING:
+        match await _found(world, due) if due.refund.sent else None:
+            case RefundPhase.DONE:
+                continue
+            case RefundPhase.PENDING:
                 return await world.database.run(_after, ASK_AGAIN)
-            if found is RefundPhase.FAILED:
+            case RefundPhase.FAILED:
                 await world.database.run(refund.tell_a_human, payment_id, "refund_failed")
                 return await world.database.run(_after, TRY_AGAIN)
-            if found is RefundPhase.DONE:
-                continue
+            case None:
+                pass
+        if not await world.database.run(refund.about_to_send, due.refund.id, ASK_AGAIN):
+            # Taken, or without an answer, and not in the provider's list yet: it is asked again, not sent again.
+            return await world.database.run(_after, ASK_AGAIN)
         answer = await _send(world, due)
         if isinstance(answer, Unknown):
-            # It may still be on its way: their list is believed only when it had time to arrive there.
+            await world.database.run(refund.may_be_on_its_way, due.refund.id)
             return await world.database.run(_after, ASK_AGAIN)
         if (refused := answer) is not None:
             if not refused.for_now or await world.database.run(_older_than, due.refund.created_at, PATIENCE):
                 await world.database.run(refund.tell_a_human, payment_id, "refund_refused")
             return await world.database.run(_after, TRY_AGAIN)
-        just_sent = due.refund.id
     return None
 
 
@@ -63,7 +63,6 @@ async def _found(world: World, due: DueRefund) -> RefundPhase | None:
 
 async def _send(world: World, due: DueRefund) -> Refused | Unknown | None:
     """None: the provider took it."""
-    await world.database.run(refund.about_to_send, due.refund.id)
     desk = desk_of(world, due.payee)
     amount = Money(due.refund.amount_minor, due.payment.amount.currency)
     answer = await asked(desk.provider.refund(ref_of(due.payment), amount, due.refund.key, desk.account))

@@ -103,12 +103,17 @@ def _owed(
         case "full":
             return paid.kept_minor
         case Money(amount_minor=amount, currency=currency):
-            if currency != paid.amount.currency or amount > paid.kept_minor:
-                left = Money(paid.kept_minor, paid.amount.currency)
-                return Refusal(Code.REFUND_EXCEEDS_PAYMENT, f"At most {left} can be given back.")
-            return amount
+            exceeds = currency != paid.amount.currency or amount > paid.kept_minor
+            return _exceeds(paid) if exceeds else amount
         case _:
             return min(paid.kept_minor, paid.captured_minor * policy.refund_percent // 100)
+
+
+def _exceeds(paid: Payment) -> Refusal:
+    left = Money(paid.kept_minor, paid.amount.currency)
+    return Refusal(
+        Code.REFUND_EXCEEDS_PAYMENT, f"It was paid in {left.currency}, and at most {left} can be given back."
+    )
 
 
 async def refund_payment(tx: Tx, payment_id: str, amount: Money | None) -> Payment | Refusal:
@@ -117,7 +122,7 @@ async def refund_payment(tx: Tx, payment_id: str, amount: Money | None) -> Payme
     left = Money(payment.kept_minor, payment.amount.currency)
     asked = left if amount is None else amount
     if asked.currency != left.currency or not 0 < asked.amount_minor <= left.amount_minor:
-        return Refusal(Code.REFUND_EXCEEDS_PAYMENT, f"At most {left} can be given back.")
+        return _exceeds(payment)
     payment = await owe(tx, payment, asked.amount_minor, await tx.now())
     await payments.save(tx, payment)
     return payment

@@ -1,38 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
 """A provider calls: keep what it said, and wish to ask it. Its word alone changes nothing."""
 
-from datetime import timedelta
-
-from holdfirst.payment.payment import Payment
+from holdfirst.payment.payment import ASK_AT_MOST_EVERY, Payment
 from holdfirst.payment.provider import Hint, Notification
 from holdfirst.store import jobs, payees, payments
 from holdfirst.store.database import Tx
 from holdfirst.store.payees import PaymentAccount
 
-ASK_UNSIGNED_AT_MOST_EVERY = timedelta(seconds=1)
-"""Where anybody can send a hint, so many in a second are one question, asked when the second is over."""
-
 
 async def hear(tx: Tx, payee: PaymentAccount, notification: Notification, hint: Hint) -> bool:
-    """Stored, and its payment asked about. False: about nothing of ours; signed, it is stored all the same."""
+    """Stored, and its payment asked about. False: about nothing of ours; signed, it is stored all the same.
+
+    Where anybody can send a hint, its question has a job of its own, which asks once a second at most (`heed`).
+    """
     now = await tx.now()
     whose = await _whose(tx, payee, hint)
     payment = await _named(tx, whose, hint) if whose is not None else None
-    due = now
+    told = None
     if hint.unsigned:
         if payment is None:
             return False
-        if payment.answered_at is not None:
-            due = max(now, payment.answered_at + ASK_UNSIGNED_AT_MOST_EVERY)
-        if due > now:
-            # Told already; one question more is asked, and nothing is stored for whoever only makes noise.
-            await jobs.enqueue(tx, payment.account_id, "advance", payment.id, due=due)
+        told = await jobs.starts_by(tx, "hint", payment.id, now + ASK_AT_MOST_EVERY)
+        if told:
             return True
-    await payments.store_notification(tx, payee.provider, payee.id, notification)
+    if told is None:
+        # Nothing more is stored for whoever only makes noise.
+        await payments.store_notification(tx, payee.provider, payee.id, notification)
     if hint.account_changed and whose is not None:
         await jobs.enqueue(tx, payee.account_id, "check_payee", whose, due=now)
     if payment is not None:
-        await jobs.enqueue(tx, payment.account_id, "advance", payment.id, due=due)
+        await jobs.enqueue(
+            tx, payment.account_id, "hint" if hint.unsigned else "advance", payment.id, due=now
+        )
     return payment is not None or hint.account_changed
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which refund is to be paid out next; refunds of one payment run one at a time."""
 
+from datetime import timedelta
+
 import msgspec
 from msgspec.structs import replace
 
@@ -29,9 +31,17 @@ async def next_due(tx: Tx, payment_id: str) -> DueRefund | None:
     return DueRefund(payment, due, payee) if due is not None else None
 
 
-async def about_to_send(tx: Tx, refund_id: str) -> None:
-    """Written before the call: after a crash, the provider's own list is asked before another call is made."""
-    await payments.mark_refund_sent(tx, refund_id)
+async def about_to_send(tx: Tx, refund_id: str, least: timedelta) -> bool:
+    """Written before the call: after a crash, the provider's own list is asked before another call is made.
+
+    False: less than so long ago one was made and may still be on its way, whoever wants another now.
+    """
+    return await payments.mark_refund_sent(tx, refund_id, least)
+
+
+async def may_be_on_its_way(tx: Tx, refund_id: str) -> None:
+    """We gave up waiting for its answer: what it needs to arrive is counted from now."""
+    await payments.mark_refund_sent(tx, refund_id, timedelta(0))
 
 
 async def phase_of(tx: Tx, due: DueRefund, truth: Truth) -> RefundPhase | None:

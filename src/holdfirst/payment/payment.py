@@ -77,6 +77,9 @@ class Late(enum.StrEnum):
 CAN_BRING_MONEY = frozenset({PaymentStatus.OPEN, PaymentStatus.PROCESSING, PaymentStatus.AUTHORIZED})
 """While a payment is in one of these, its checkout counts as open."""
 
+ASK_AT_MOST_EVERY = timedelta(seconds=1)
+"""However many ask us or call us unsigned, a provider is asked about one payment no more often for their sake."""
+
 OPEN_CHECKS = (timedelta(seconds=10), timedelta(seconds=30), timedelta(seconds=60))
 """After the checkout opened: when its provider is asked without being hinted at; then each minute."""
 DEAD_CHECKS = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1), timedelta(days=1))

@@ -212,6 +212,13 @@ class Listed(msgspec.Struct, frozen=True):
     payment_id: str
 
 
+class ListingPage(msgspec.Struct, frozen=True):
+    """A part of the provider's listing; `next_page` is what the following one is asked for by. None: this is the last."""
+
+    listed: Sequence[Listed]
+    next_page: str | None = None
+
+
 class Notification(msgspec.Struct, frozen=True):
     """A call from the provider, raw. Header names are lower case."""
 
@@ -234,7 +241,10 @@ class PaymentProvider(Protocol):
     def read_credentials(
         self, given: Mapping[str, Any], *, livemode: bool
     ) -> Mapping[str, str] | CredentialFault:
-        """What a caller sends as credentials, judged without asking anybody. Live and test never meet."""
+        """What a caller sends as credentials, judged without asking anybody. Live and test never meet.
+
+        At a change, together with the members that were answered here before and are not sent again.
+        """
         ...
 
     async def open_checkout(self, spec: CheckoutSpec, account: Credentials) -> Opened | Refused | Unknown:
@@ -309,6 +319,8 @@ class OnboardsAccounts(Protocol):
 class ListsCheckouts(Protocol):
     """Can list what it has on its own books, for comparing."""
 
-    async def checkouts_since(self, since: datetime, account: Credentials) -> Sequence[Listed] | Unknown:
-        """Those that may hold money, newest first, at most a few thousand."""
+    async def checkouts_since(
+        self, since: datetime, account: Credentials, page: str | None = None
+    ) -> ListingPage | Unknown:
+        """Those that may hold money, newest first: one page of them, and all of them page by page."""
         ...

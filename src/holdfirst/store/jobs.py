@@ -41,6 +41,16 @@ async def enqueue(
     tx.announce(CHANNEL)
 
 
+async def starts_by(tx: Tx, kind: str, subject: str, moment: datetime) -> bool | None:
+    """Whether what was wished for starts by then. False: it runs just now, or starts later. None: nobody wishes for it."""
+    starts: bool | None = await tx.value(
+        "select lease_until is null and dead_at is null and due_at <= $2 from job where key = $1",
+        f"{kind}:{subject}",
+        moment,
+    )
+    return starts
+
+
 async def claim(tx: Tx, kinds: Sequence[str], lease: timedelta, limit: int) -> list[Job]:
     """Claim up to `limit` due jobs of these kinds, oldest first.
 

@@ -233,8 +233,15 @@ async def save_refund(tx: Tx, refund: Refund) -> None:
     )
 
 
-async def mark_refund_sent(tx: Tx, refund_id: str) -> None:
-    await tx.execute("update refund set sent = true where id = $1", refund_id)
+async def mark_refund_sent(tx: Tx, refund_id: str, least: timedelta) -> bool:
+    """Whether a call for it may be made, the last one at least so long ago; if so, it counts as made now."""
+    tag = await tx.execute(
+        "update refund set sent = true, sent_at = the_clock()"
+        " where id = $1 and (sent_at is null or sent_at <= the_clock() - $2::interval)",
+        refund_id,
+        least,
+    )
+    return tag != "UPDATE 0"
 
 
 async def store_notification(tx: Tx, provider: str, payment_account_id: str, raw: Notification) -> None:

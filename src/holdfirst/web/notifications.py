@@ -13,7 +13,7 @@ from holdfirst.refusal import Code
 from holdfirst.store import payees
 from holdfirst.web.bodies import query_of
 from holdfirst.web.operation import PUBLIC, Answer, Call, Operation
-from holdfirst.web.problems import refuse
+from holdfirst.web.problems import Problem, refuse
 
 log = structlog.get_logger(__name__)
 
@@ -21,13 +21,19 @@ KEPT_HEADERS_MAX = 100
 
 
 async def hear_notification(call: Call) -> Answer:
-    body = await call.incoming.read()
     payee = await call.world.database.single(payees.load, call.path["payment_account"])
     if payee is None or payee.provider != call.path["provider"] or payee.provider not in call.world.providers:
         raise refuse(Code.NOT_FOUND)
+    bad = call.context.metrics.bad_notifications.labels(payee.provider)
+    try:
+        body = await call.incoming.read()
+    except Problem:
+        bad.inc()
+        raise
     desk = desk_of(call.world, payee)
     query = query_of(call.scope)
     if any("\x00" in text for pair in query.items() for text in pair):
+        bad.inc()
         raise refuse(Code.MALFORMED_REQUEST, "The query cannot be read.")
     notification = Notification(
         method=call.operation.method,
@@ -37,7 +43,7 @@ async def hear_notification(call: Call) -> Answer:
     )
     hint = _read(desk, notification)
     if isinstance(hint, BadNotification):
-        call.context.metrics.bad_notifications.labels(payee.provider).inc()
+        bad.inc()
         raise refuse(Code.MALFORMED_REQUEST, "This is not a notification of this provider.")
     if not await call.world.database.run(hear, payee, notification, hint):
         call.context.metrics.foreign_notifications.labels(payee.provider).inc()

@@ -155,7 +155,7 @@ async def change_payment_account(call: Call) -> Answer:
     payee = await _load(call, call.path["payment_account"])
     if patch.mode is not None and payee.provider != SANDBOX:
         raise Problem(invalid("mode", "is the sandbox's alone; say methods"))
-    if patch.credentials is not None:
+    if patch.credentials:
         payee = await _with_credentials(call, payee, patch.credentials)
     fee = _fee_patched(payee, patch.application_fee)
     methods = _methods_of(patch.mode) or patch.methods or payee.methods

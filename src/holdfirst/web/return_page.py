@@ -13,9 +13,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 import msgspec
 from litestar import Response
 
-from holdfirst.effects.advance import ASK_AT_MOST_EVERY
 from holdfirst.flows.hear import ask_soon
-from holdfirst.payment.payment import Late, Payment
+from holdfirst.payment.payment import ASK_AT_MOST_EVERY, Late, Payment
 from holdfirst.refusal import Code
 from holdfirst.reservation.reservation import Reservation, Status, status_at
 from holdfirst.store import payments

@@ -574,7 +574,9 @@ GUARDS = [
         "refund due sale",
         "refund + refund",
         Break(
-            "effects/refund.py", "    await world.database.run(refund.about_to_send, due.refund.id)\n", "\n"
+            "effects/refund.py",
+            "if not await world.database.run(refund.about_to_send, due.refund.id, ASK_AGAIN):",
+            "if False:",
         ),
     ),
     guard(

@@ -36,10 +36,9 @@ class Failed(msgspec.Struct, frozen=True):
 class GoPayCalls:
     """Tokens are kept for as long as they live, by client and host; credentials are not."""
 
-    def __init__(
-        self, http: httpx.AsyncClient, *, test_url: str = TEST_URL, live_url: str = LIVE_URL
-    ) -> None:
+    def __init__(self, http: httpx.AsyncClient, *, test_url: str, live_url: str, seconds_max: float) -> None:
         self._http = http
+        self._seconds_max = seconds_max
         self._url = {False: test_url, True: live_url}
         self._tokens: dict[tuple[str, str], tuple[str, float]] = {}
 
@@ -95,7 +94,7 @@ class GoPayCalls:
 
     async def _send(self, method: str, url: str, **what: Any) -> Any | Failed | Unknown:
         try:
-            answer = await self._http.request(method, url, timeout=SECONDS_MAX, **what)
+            answer = await self._http.request(method, url, timeout=self._seconds_max, **what)
         except httpx.HTTPError as error:
             return Unknown(type(error).__name__)
         if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:

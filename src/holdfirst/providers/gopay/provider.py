@@ -26,7 +26,7 @@ from holdfirst.payment.provider import (
     Truth,
     Unknown,
 )
-from holdfirst.providers.gopay.calls import LIVE_URL, TEST_URL, Failed, GoPayCalls
+from holdfirst.providers.gopay.calls import LIVE_URL, SECONDS_MAX, TEST_URL, Failed, GoPayCalls
 from holdfirst.providers.gopay.truth import truth_of
 
 CURRENCIES = frozenset({"CZK", "EUR", "PLN", "HUF", "GBP", "USD", "RON", "BGN"})
@@ -40,7 +40,7 @@ _MEMBERS = ("goid", "client_id", "client_secret")
 
 
 class GoPayProvider:
-    """`http` is closed by whoever made it; the addresses are others in tests."""
+    """`http` is closed by whoever made it; addresses and time limit of a call are others in tests."""
 
     name = "gopay"
     modes: ClassVar[Mapping[Methods, Mode]] = {
@@ -49,9 +49,14 @@ class GoPayProvider:
     }
 
     def __init__(
-        self, http: httpx.AsyncClient, *, test_url: str = TEST_URL, live_url: str = LIVE_URL
+        self,
+        http: httpx.AsyncClient,
+        *,
+        test_url: str = TEST_URL,
+        live_url: str = LIVE_URL,
+        seconds_max: float = SECONDS_MAX,
     ) -> None:
-        self._calls = GoPayCalls(http, test_url=test_url, live_url=live_url)
+        self._calls = GoPayCalls(http, test_url=test_url, live_url=live_url, seconds_max=seconds_max)
 
     def read_credentials(
         self,

@@ -40,16 +40,17 @@ class OverHttpx(stripe.HTTPClient):
 
     name = "httpx"
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: httpx.AsyncClient, seconds_max: float) -> None:
         super().__init__()
         self._client = client
+        self._seconds_max = seconds_max
 
     async def request_async(
         self, method: str, url: str, headers: Mapping[str, str], content: Any = None
     ) -> tuple[bytes, int, Mapping[str, str]]:
         try:
             answer = await self._client.request(
-                method, url, headers=dict(headers), content=content, timeout=SECONDS_MAX
+                method, url, headers=dict(headers), content=content, timeout=self._seconds_max
             )
         except httpx.HTTPError as error:
             raise NoAnswer from error

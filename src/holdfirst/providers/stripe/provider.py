@@ -22,7 +22,7 @@ from holdfirst.payment.provider import (
     Done,
     Hint,
     Link,
-    Listed,
+    ListingPage,
     Notification,
     NotOpen,
     Opened,
@@ -35,7 +35,7 @@ from holdfirst.payment.provider import (
     key_name,
 )
 from holdfirst.providers.stripe import standing
-from holdfirst.providers.stripe.calls import API_URL, OverHttpx, TooMany, client_for, told
+from holdfirst.providers.stripe.calls import API_URL, SECONDS_MAX, OverHttpx, TooMany, client_for, told
 from holdfirst.providers.stripe.credentials import read_credentials
 from holdfirst.providers.stripe.minor_units import to_stripe
 from holdfirst.providers.stripe.session import PAYMENT, REFUND, session_params
@@ -47,7 +47,7 @@ LISTED_MAX = 10_000
 
 
 class StripeProvider:
-    """`http` is closed by whoever made it; `api_url` is another address in tests."""
+    """`http` is closed by whoever made it; address and time limit of a call are others in tests."""
 
     name = "stripe"
     modes: ClassVar[Mapping[Methods, Mode]] = {
@@ -56,8 +56,10 @@ class StripeProvider:
     }
     notification_events: ClassVar[Sequence[str]] = standing.EVENTS
 
-    def __init__(self, http: httpx.AsyncClient, *, api_url: str = API_URL) -> None:
-        self._http = OverHttpx(http)
+    def __init__(
+        self, http: httpx.AsyncClient, *, api_url: str = API_URL, seconds_max: float = SECONDS_MAX
+    ) -> None:
+        self._http = OverHttpx(http, seconds_max)
         self._api_url = api_url
 
     def read_credentials(
@@ -178,8 +180,10 @@ class StripeProvider:
     ) -> Link | Refused | Unknown:
         return await standing.onboarding_link(self._platform(account), return_url, refresh_url, account)
 
-    async def checkouts_since(self, since: datetime, account: Credentials) -> Sequence[Listed] | Unknown:
-        return await standing.checkouts_since(self._client(account), since)
+    async def checkouts_since(
+        self, since: datetime, account: Credentials, page: str | None = None
+    ) -> ListingPage | Unknown:
+        return await standing.checkouts_since(self._client(account), since, page)
 
     def _client(self, account: Credentials) -> stripe.StripeClient:
         return client_for(self._http, self._api_url, account)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The account itself: can it take money, where does Stripe notify us, how is it set up, what is on its books."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
@@ -11,6 +10,7 @@ from holdfirst.payment.provider import (
     Credentials,
     Link,
     Listed,
+    ListingPage,
     Refused,
     Registered,
     Standing,
@@ -20,6 +20,7 @@ from holdfirst.providers.stripe.calls import API_VERSION, told
 
 if TYPE_CHECKING:
     from stripe.params import WebhookEndpointCreateParams
+    from stripe.params.checkout import SessionListParams
 
 EVENTS = (
     "checkout.session.completed",
@@ -38,7 +39,7 @@ EVENTS = (
     "charge.dispute.closed",
     "account.updated",
 )
-LISTED_MAX = 2000
+PAGE_SIZE = 100
 
 
 async def standing(client: stripe.StripeClient, account: Credentials) -> Standing | Unknown:
@@ -107,18 +108,18 @@ async def onboarding_link(
     return Link(link.url) if isinstance(link, stripe.AccountLink) else link
 
 
-async def checkouts_since(client: stripe.StripeClient, since: datetime) -> Sequence[Listed] | Unknown:
-    async def look() -> list[Listed]:
-        listed = await client.v1.checkout.sessions.list_async(
-            {"created": {"gte": int(since.timestamp())}, "status": "complete", "limit": 100}
-        )
-        found: list[Listed] = []
-        async for session in listed.auto_paging_iter():
-            if session.client_reference_id:
-                found.append(Listed(session.id, session.client_reference_id))
-            if len(found) >= LISTED_MAX:
-                break
-        return found
-
-    seen = await told(look)
-    return Unknown(seen.reason) if isinstance(seen, Refused) else seen
+async def checkouts_since(
+    client: stripe.StripeClient, since: datetime, page: str | None
+) -> ListingPage | Unknown:
+    params: SessionListParams = {
+        "created": {"gte": int(since.timestamp())},
+        "status": "complete",
+        "limit": PAGE_SIZE,
+    }
+    if page is not None:
+        params["starting_after"] = page
+    seen = await told(lambda: client.v1.checkout.sessions.list_async(params))
+    if isinstance(seen, Refused | Unknown):
+        return Unknown(seen.reason)
+    listed = [Listed(one.id, one.client_reference_id) for one in seen.data if one.client_reference_id]
+    return ListingPage(listed, seen.data[-1].id if seen.has_more and seen.data else None)
