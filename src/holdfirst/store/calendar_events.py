@@ -286,6 +286,25 @@ async def of_calendar(tx: Tx, calendar_id: str) -> list[WrittenEvent]:
     return [_event(row) for row in rows]
 
 
+async def also_there(tx: Tx, calendar_id: str, uids: Sequence[str]) -> list[str]:
+    """Calendars for which these uids were written too, of the same host and for a reservation that is in this one: it is
+    connected twice.
+    """
+    rows = await tx.rows(
+        """
+        select distinct other.calendar_id from calendar_event other
+        join calendar_event here on here.reservation_id = other.reservation_id and here.calendar_id = $1
+        join calendar on calendar.id = other.calendar_id
+        where other.uid = any($2) and other.calendar_id <> $1
+          and calendar.host_id = (select host_id from calendar where id = $1)
+        order by 1
+        """,
+        calendar_id,
+        list(uids),
+    )
+    return [row["calendar_id"] for row in rows]
+
+
 async def standing(tx: Tx, calendar_id: str) -> dict[str, str]:
     """What we have there, as far as we know: uid → etag."""
     rows = await tx.rows(
