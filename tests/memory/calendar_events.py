@@ -188,5 +188,13 @@ async def known(tx: MemoryTx, uids: Sequence[str]) -> list[tuple[str, str, str]]
 
 async def standing(tx: MemoryTx, calendar_id: str) -> dict[str, str]:
     await tx.turn()
+    now = tx.memory.clock()
     ours = (one for one in tx.rows("calendar_event") if one.calendar_id == calendar_id)
-    return {one.uid: one.etag or "" for one in ours if one.state in (Written.HOLD, Written.CONFIRMED)}
+    standing = (
+        one
+        for one in ours
+        if one.state in (Written.HOLD, Written.CONFIRMED) and one.changed_by_host != "deleted"
+    )
+    return {
+        one.uid: one.etag or "" for one in standing if tx.get("reservation", one.reservation_id).end > now
+    }

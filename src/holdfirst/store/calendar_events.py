@@ -306,10 +306,14 @@ async def also_there(tx: Tx, calendar_id: str, uids: Sequence[str]) -> list[str]
 
 
 async def standing(tx: Tx, calendar_id: str) -> dict[str, str]:
-    """What we have there, as far as we know: uid → etag."""
+    """What we have there, as far as we know, of reservations that are not over: uid → etag. What a host took away is known to be."""
     rows = await tx.rows(
-        "select uid, coalesce(etag, '') as etag from calendar_event"
-        " where calendar_id = $1 and state in ('hold', 'confirmed')",
+        """
+        select uid, coalesce(etag, '') as etag from calendar_event
+        join reservation on reservation.id = reservation_id
+        where calendar_id = $1 and state in ('hold', 'confirmed') and "end" > the_clock()
+          and changed_by_host is distinct from 'deleted'
+        """,
         calendar_id,
     )
     return {row["uid"]: row["etag"] for row in rows}
