@@ -8,6 +8,7 @@ import pytest
 
 from conftest import Clock
 from holdfirst.effects import confirm as confirming
+from holdfirst.effects import hold_calendars
 from holdfirst.effects.reschedule import move as move_reservation
 from holdfirst.flows import at_rest
 from holdfirst.flows.calendar_connections import disconnect
@@ -224,6 +225,28 @@ async def test_a_stranger_that_moves_out_of_the_way_takes_its_flag_along(
         assert (await shop.read(one.id)).calendar_verdict is verdict
 
 
+async def test_a_reading_that_overtook_the_end_of_a_hold_takes_no_time(database: Database, connect: Connect):
+    """It tells of an event that has gone by the time it is taken in."""
+    shop, _ = await open_practice(database, connect)
+    held = await shop.held(hold_seconds=900)
+    ended = False
+
+    async def end(call: str, when: str) -> None:
+        nonlocal ended
+        if (call, when, ended) == ("changes", "after", False):
+            ended = True
+            assert isinstance(await shop.release(held), Reservation)
+            await hold_calendars.attend(shop.world, held.id)
+            assert shop.calendars.ours() == {"one": [], "two": []}
+
+    shop.calendars.on_call = end
+    await read_calendars(shop)
+    assert ended
+    async with database.statement() as tx:
+        assert await tx.rows("select * from busy") == []
+    assert isinstance(await shop.reserve(held.start), Reservation)
+
+
 async def test_what_is_never_asked_is_never_flagged(database: Database):
     shop = await open_shop(database, rules={"price": None, "calendar_check": "local"})
     await shop.connect()
@@ -255,6 +278,22 @@ async def open_pair(database: Database) -> tuple[Shop, Any, Any]:
 async def move_to(shop: Shop, one: Reservation, start: Any) -> Reservation | Refusal:
     request = RescheduleRequest(reservation_id=one.id, start=start, by=EndedBy.ACCOUNT)
     return await move_reservation(shop.world, request)
+
+
+async def test_whose_calendar_says_no_is_passed_over_by_whoever_asks_next(database: Database):
+    """The calendar that said no is read at once: its time leaves the slots without waiting for a poll."""
+    shop, _, _ = await open_pair(database)
+    for busy, free in ((0, 1), (1, 0)):
+        start = shop.slot(11 + free)
+        shop.calendars.put(("one", "two")[busy], f"stranger {busy}", start, start + HOUR)
+        answer = await shop.reserve(start, host_id=shop.hosts[busy])
+        assert isinstance(answer, Refusal) and answer.code is Code.SLOT_TAKEN
+        await shop.work()
+        async with database.statement() as tx:
+            known = await tx.rows("select host_id from busy where starts_at = $1", start)
+        assert [row["host_id"] for row in known] == [shop.hosts[busy]]
+        held = await shop.held(start)
+        assert (held.hosts, held.calendar_verdict) == ((shop.hosts[free],), CalendarVerdict.CLEAN)
 
 
 async def test_a_move_to_another_host_asks_that_hosts_calendars_first(database: Database):

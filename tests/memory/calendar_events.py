@@ -81,9 +81,6 @@ async def record(tx: MemoryTx, ended: Sequence[Ended], doubtful_for: timedelta) 
         if row is None or row.token != event.token:
             continue
         same = event.generation == row.generation
-        if event.state is Written.ABSENT and same and not one.doubtful:
-            tx.delete("calendar_event", (event.reservation_id, event.calendar_id))
-            continue
         _put(
             tx,
             replace(
@@ -164,11 +161,16 @@ def _live_claims(tx: MemoryTx, host_id: str) -> list[Claim]:
     return [one for one in tx.rows("claim") if one.host_id == host_id and one.live_until > now]
 
 
-async def forget(tx: MemoryTx, reservation_id: str, calendar_ids: Sequence[str]) -> None:
+async def sweep(tx: MemoryTx) -> None:
     await tx.turn()
-    for calendar_id in calendar_ids:
-        await tx.lock("calendar_event", reservation_id, calendar_id)
-        tx.delete("calendar_event", (reservation_id, calendar_id))
+    long_ago = tx.memory.clock() - timedelta(hours=1)
+    for row in list(tx.rows("calendar_event")):
+        reservation = tx.get("reservation", row.reservation_id)
+        over = reservation.ended.at if reservation.ended else reservation.confirmed_at
+        done = row.state is Written.ABSENT and row.doubtful_until is None and row.lease_until is None
+        if done and over is not None and over < long_ago:
+            await tx.lock("calendar_event", row.reservation_id, row.calendar_id)
+            tx.delete("calendar_event", (row.reservation_id, row.calendar_id))
 
 
 async def by_uid(tx: MemoryTx, calendar_id: str, uids: Sequence[str]) -> dict[str, WrittenEvent]:

@@ -118,7 +118,7 @@ class CalendarCalls:
             await same("by_uid", lambda tx, name=name: self._by_uid(tx, name, uids))
         await same("known", lambda tx: _sorted(calendar_events.known(tx, uids)))
         if chance.random() < 0.2:
-            await same("forget", lambda tx: calendar_events.forget(tx, held, wanted[:1]))
+            await same("sweep", _swept)
 
     async def _events_of(self, held: str) -> list[WrittenEvent]:
         async def step(tx: Any) -> list[WrittenEvent]:
@@ -219,6 +219,10 @@ class CalendarCalls:
         """Of a reservation's row: that it is in calendars, and what they said."""
         verdict = self.random.choice((None, *CalendarVerdict))
         return {"in_calendars": True, "calendar_verdict": verdict, "verified_at": self.both.moment}
+
+
+async def _swept(tx: Any) -> None:
+    await calendar_events.sweep(tx)
 
 
 def _without_token(event: WrittenEvent) -> WrittenEvent:

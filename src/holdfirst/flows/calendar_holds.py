@@ -99,9 +99,7 @@ async def plan(tx: Tx, reservation_id: str) -> Plan | None:
     events += [
         calendar_events.not_written(reservation.account_id, reservation.id, one) for one in sorted(missing)
     ]
-    wrong, done, again = _wrong(reservation, event_type.rules, events, wanted, now)
-    if done:
-        await calendar_events.forget(tx, reservation.id, done)
+    wrong, again = _wrong(reservation, event_type.rules, events, wanted, now)
     return Plan(
         reservation=reservation,
         rules=event_type.rules,
@@ -140,24 +138,19 @@ def _wrong(
     events: Sequence[WrittenEvent],
     wanted: Mapping[str, EventState],
     now: datetime,
-) -> tuple[list[tuple[WrittenEvent, CalendarEvent | None]], list[str], datetime | None]:
-    """What does not stand as it should, and how it should; of which calendars nothing need be known any more; and when to
-    look again at what is leased, or in doubt.
-    """
+) -> tuple[list[tuple[WrittenEvent, CalendarEvent | None]], datetime | None]:
+    """What does not stand as it should, and how it should; and when to look again at what is leased, or in doubt."""
     wrong: list[tuple[WrittenEvent, CalendarEvent | None]] = []
-    done: list[str] = []
     again: list[datetime] = []
     for written in events:
         event = _event(reservation, rules, written, wanted.get(written.calendar_id))
         if written.lease_until is not None and written.lease_until > now:
             again.append(min(written.lease_until, now + LOOK_AGAIN))
-        elif event is None and written.state is Written.ABSENT and written.doubtful_until is None:
-            done.append(written.calendar_id)
         elif event is None and written.state is Written.ABSENT and _is_ahead(written.doubtful_until, now):
             again.append(written.doubtful_until or now)
-        elif event is None or not _stands(written, event):
+        elif not _stands(written, event):
             wrong.append((written, event))
-    return wrong, done, min(again, default=None)
+    return wrong, min(again, default=None)
 
 
 async def _leased(
@@ -198,7 +191,9 @@ def _event(
     return None if state is None else wanted_event(reservation, rules, written.uid, state)
 
 
-def _stands(written: WrittenEvent, event: CalendarEvent) -> bool:
+def _stands(written: WrittenEvent, event: CalendarEvent | None) -> bool:
+    if event is None:
+        return written.state is Written.ABSENT and written.doubtful_until is None
     return written.state.value == event.state.value and written.fingerprint == event.fingerprint
 
 
@@ -288,6 +283,10 @@ async def judge(
         return reservation
     status = status_at(reservation, now)
     judged = verified(reservation, verdict, asked.now)
+    if conflict:
+        # The slots are not to offer this time until the next poll.
+        for one in asked.ask:
+            await jobs.enqueue(tx, reservation.account_id, "sync_calendar", one.calendar.id, due=now)
     if conflict and status is Status.HELD and not _cannot_be_closed(attempts):
         return await _end(tx, judged, attempts, now, limits)
     await reservations.save(tx, judged)

@@ -120,29 +120,19 @@ async def lease(
 
 
 async def record(tx: Tx, ended: Sequence[Ended], doubtful_for: timedelta) -> None:
-    """How writes ended; one statement. Where somebody else has the lease by now, nothing is recorded. What is absent, and
-    cannot still arrive, is forgotten.
-    """
+    """How writes ended; one statement. Where somebody else has the lease by now, nothing is recorded."""
     await tx.execute(
         """
-        with ended as (
-            select * from unnest(
-                $1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::integer[], $8::text[], $9::boolean[]
-            ) one(reservation_id, calendar_id, token, state, fingerprint, etag, generation, uid, doubtful)
-        ), forgotten as (
-            delete from calendar_event event using ended
-            where event.reservation_id = ended.reservation_id and event.calendar_id = ended.calendar_id
-              and event.token = ended.token and ended.state = 'absent'
-              and ended.generation = event.generation and not ended.doubtful
-        )
         update calendar_event event set state = ended.state, fingerprint = ended.fingerprint, etag = ended.etag,
             generation = ended.generation, uid = ended.uid, lease_until = null,
             changed_by_host = case when ended.generation = event.generation then event.changed_by_host end,
             doubtful_until = case when ended.doubtful then the_clock() + $10::interval end
-        from ended
+        from unnest(
+            $1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::integer[], $8::text[],
+            $9::boolean[]
+        ) ended(reservation_id, calendar_id, token, state, fingerprint, etag, generation, uid, doubtful)
         where event.reservation_id = ended.reservation_id and event.calendar_id = ended.calendar_id
           and event.token = ended.token
-          and (ended.state <> 'absent' or ended.generation <> event.generation or ended.doubtful)
         """,
         [one.event.reservation_id for one in ended],
         [one.event.calendar_id for one in ended],
@@ -248,12 +238,16 @@ async def flagged(tx: Tx, host_id: str) -> list[str]:
     return [row["id"] for row in rows]
 
 
-async def forget(tx: Tx, reservation_id: str, calendar_ids: Sequence[str]) -> None:
-    """Nothing of it stands there any more, and nothing can still arrive."""
+async def sweep(tx: Tx) -> None:
+    """Forget what is gone for good. Not at once: a reading that began before it went still tells of it, and whoever takes
+    that in must know it as ours.
+    """
     await tx.execute(
-        "delete from calendar_event where reservation_id = $1 and calendar_id = any($2)",
-        reservation_id,
-        list(calendar_ids),
+        """
+        delete from calendar_event using reservation
+        where reservation.id = reservation_id and calendar_event.state = 'absent' and doubtful_until is null
+          and lease_until is null and coalesce(ended_at, confirmed_at) < the_clock() - interval '1 hour'
+        """
     )
 
 
