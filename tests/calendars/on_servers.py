@@ -26,14 +26,9 @@ from holdfirst.refusal import Refusal
 from holdfirst.store import calendars
 from shop import Shop
 
-from .servers import Server, send, vevent
+from .servers import Server, events_in, send, vevent
 
 STATES = {"TENTATIVE": EventState.HOLD, "CONFIRMED": EventState.CONFIRMED}
-ALL = (
-    b'<?xml version="1.0"?><c:calendar-query xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav"><d:prop>'
-    b'<d:getetag/><c:calendar-data/></d:prop><c:filter><c:comp-filter name="VCALENDAR">'
-    b'<c:comp-filter name="VEVENT"/></c:comp-filter></c:filter></c:calendar-query>'
-)
 
 
 class Connect(Protocol):
@@ -133,9 +128,7 @@ def _name(uid: str) -> str:
 
 def entries_in(url: str) -> list[Entry]:
     """What stands in a calendar, as its server tells any client; by time."""
-    status, _, answer = send("REPORT", url, ALL, Depth="1", Content_Type="application/xml")
-    assert status == 207, (status, answer)
-    texts = ET.fromstring(answer).iter("{urn:ietf:params:xml:ns:caldav}calendar-data")
+    texts = ET.fromstring(events_in(url)).iter("{urn:ietf:params:xml:ns:caldav}calendar-data")
     events = [one for text in texts for one in icalendar.Calendar.from_ical(text.text or "").walk("VEVENT")]
     found = [
         Entry(

@@ -188,15 +188,17 @@ async def known(tx: MemoryTx, uids: Sequence[str]) -> list[tuple[str, str, str]]
     ]
 
 
-async def standing(tx: MemoryTx, calendar_id: str) -> dict[str, str]:
+async def standing(tx: MemoryTx, calendar_id: str, until: datetime) -> dict[str, str]:
     await tx.turn()
     now = tx.memory.clock()
     ours = (one for one in tx.rows("calendar_event") if one.calendar_id == calendar_id)
-    standing = (
-        one
+    standing = [
+        (one, tx.get("reservation", one.reservation_id))
         for one in ours
         if one.state in (Written.HOLD, Written.CONFIRMED) and one.changed_by_host != "deleted"
-    )
+    ]
     return {
-        one.uid: one.etag or "" for one in standing if tx.get("reservation", one.reservation_id).end > now
+        one.uid: one.etag or ""
+        for one, reservation in standing
+        if reservation.end > now and reservation.start < until
     }

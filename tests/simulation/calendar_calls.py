@@ -167,7 +167,8 @@ class CalendarCalls:
                     pass
         await same("changed_by_host", lambda tx: calendar_events.changed_by_host(tx, held))
         name = self.calendar().id
-        await same("standing", lambda tx: calendar_events.standing(tx, name))
+        until = self.both.first + chance.randrange(4) * timedelta(minutes=30)
+        await same("standing", lambda tx: calendar_events.standing(tx, name, until))
 
     async def reading(self) -> None:
         """What stands in a calendar, and whose holds it meets."""

@@ -64,7 +64,7 @@ async def load(tx: Tx, calendar_id: str) -> ToSync | None:
         calendar=calendar,
         connection=connection,
         known=await calendar_items.known_items(tx, calendar_id),
-        ours=await calendar_events.standing(tx, calendar_id),
+        ours=await calendar_events.standing(tx, calendar_id, now + AHEAD),
         token=calendar.token if fresh else None,
         told=await calendar_watches.told(tx, calendar_id),
         now=now,

@@ -299,16 +299,19 @@ async def also_there(tx: Tx, calendar_id: str, uids: Sequence[str]) -> list[str]
     return [row["calendar_id"] for row in rows]
 
 
-async def standing(tx: Tx, calendar_id: str) -> dict[str, str]:
-    """What we have there, as far as we know, of reservations that are not over: uid → etag. What a host took away is known to be."""
+async def standing(tx: Tx, calendar_id: str, until: datetime) -> dict[str, str]:
+    """What we have there, as far as we know, of reservations that are not over and begin before `until`: uid → etag. Of what a
+    host took away we know.
+    """
     rows = await tx.rows(
         """
         select uid, coalesce(etag, '') as etag from calendar_event
         join reservation on reservation.id = reservation_id
-        where calendar_id = $1 and state in ('hold', 'confirmed') and "end" > the_clock()
+        where calendar_id = $1 and state in ('hold', 'confirmed') and "end" > the_clock() and start < $2
           and changed_by_host is distinct from 'deleted'
         """,
         calendar_id,
+        until,
     )
     return {row["uid"]: row["etag"] for row in rows}
 
