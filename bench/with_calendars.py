@@ -8,6 +8,7 @@ what is left when those are taken off; of a confirm, the time until the event is
 import asyncio
 import ipaddress
 import json
+import logging
 import os
 import statistics
 import sys
@@ -29,6 +30,7 @@ from holdfirst.calendar.calendar_event import EventState
 from holdfirst.effects import confirm as confirming
 from holdfirst.embedded_postgres import EmbeddedPostgres
 from holdfirst.flows.confirm import Asks, ConfirmRequest
+from holdfirst.logs import set_up_logs
 from holdfirst.providers.caldav import CalDav
 from holdfirst.providers.google import Google, GoogleClient
 from holdfirst.providers.outward import Outward
@@ -267,6 +269,7 @@ TABLE = [
 
 
 async def main() -> None:
+    set_up_logs(logging.WARNING)
     figures: dict[str, object] = {"cpu": f"{os.cpu_count()} ×", "at": time.strftime("%Y-%m-%d")}
     for measured in (one_at_a_time, fifty_a_second, at_half_of_what_a_server_sustains, two_servers, pushed):
         with (

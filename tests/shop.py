@@ -135,15 +135,16 @@ class Shop:
     async def release(self, reservation: Reservation) -> Reservation | Refusal:
         return await release_with_provider(self.world, reservation.id, by=EndedBy.CUSTOMER, force=False)
 
-    async def connect(self, host: int = 0, **more: Any) -> str:
+    async def connect(self, host: int = 0, secrets: Mapping[str, str] | None = None, **more: Any) -> str:
         """The host's calendars, all of them blocking; the first that can be written receives."""
+        secrets = secrets or {}
         connection_id = ids.make("con")
         wanted = WantedConnection(
             id=connection_id,
             account_id=self.account_id,
             host_id=self.hosts[host],
             provider="caldav",
-            sealed=self.world.key_ring.seal(b"{}", connection_id),
+            sealed=self.world.key_ring.seal(msgspec.json.encode(secrets), connection_id),
             **{
                 "when_broken": WhenBroken.CLOSE,
                 "when_moved": WhenMoved.FLAG,
@@ -151,7 +152,7 @@ class Shop:
             }
             | more,
         )
-        answer = await connect_calendar.connect(self.world, wanted, {}, "credentials")
+        answer = await connect_calendar.connect(self.world, wanted, secrets, "credentials")
         assert not isinstance(answer, Refusal), answer
         return connection_id
 

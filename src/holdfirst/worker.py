@@ -9,7 +9,7 @@ import contextlib
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec, TypeVar
 
 import asyncpg
 import msgspec
@@ -31,17 +31,18 @@ from holdfirst.effects.world import World
 from holdfirst.errors import HoldfirstError, ProviderUnavailable
 from holdfirst.flows import expire, wake
 from holdfirst.logs import places
-from holdfirst.store import jobs
+from holdfirst.store import calendar_events, jobs
 from holdfirst.store.database import Tx
 from holdfirst.store.doorbell import Doorbell
-from holdfirst.store.jobs import LOOK_SECONDS_MAX, Job
+from holdfirst.store.jobs import LOOK_SECONDS_MAX, Finished, Job
 
 log = structlog.get_logger(__name__)
 
 P = ParamSpec("P")
+T = TypeVar("T")
 Effect = Callable[[World, str], Awaitable[datetime | None]]
 
-AT_ONCE_MAX = 32
+AT_ONCE_MAX = 64
 """Jobs of one process; most of them wait for a company, and then hold no connection to the database."""
 LEASE = timedelta(seconds=60)
 BEAT_SECONDS = 10.0
@@ -142,27 +143,26 @@ class Worker:
         await self._world.database.run(wake.wake, WAKING_KINDS)
 
     async def _round(self) -> None:
-        """Claim what is due and start it; with nothing due, sleep until something is."""
+        """Start what is due; with nothing more due, sleep until something is."""
+        if await self.start_due():
+            await self._sleep()
+
+    async def start_due(self) -> bool:
+        """Claim what is due and start it. Answers whether that was all of it."""
         self._doorbell.jobs.clear()
         room = AT_ONCE_MAX - len(self._running)
         if room == 0:
             await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
-            return
-        claimed = await self._world.database.run(jobs.claim, list(self._kinds), LEASE, room)
+            return False
+        claimed = await self._world.database.single(jobs.claim, list(self._kinds), LEASE, room)
         for job in claimed:
             task = asyncio.create_task(self._work(job))
             self._running.add(task)
-            task.add_done_callback(self._finished)
-        if not claimed:
-            await self._sleep()
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        # What it enqueued, or what waited behind it in its lane, may be due now.
-        self._doorbell.jobs.set()
+            task.add_done_callback(self._running.discard)
+        return len(claimed) < room
 
     async def _sleep(self) -> None:
-        seconds = await self._world.database.run(jobs.seconds_to_next, list(self._kinds))
+        seconds = await self._world.database.single(jobs.seconds_to_next, list(self._kinds))
         wait = LOOK_SECONDS_MAX if seconds is None else min(max(seconds, 0.001), LOOK_SECONDS_MAX)
         try:
             async with asyncio.timeout(wait):
@@ -171,22 +171,26 @@ class Worker:
             return
 
     async def _work(self, job: Job) -> None:
-        database = self._world.database
+        """What a job enqueues rings by itself. What waited behind it in its lane, or is to run again, does not."""
+        if await self._run(job) is not Finished.GONE or job.lane is not None:
+            self._doorbell.jobs.set()
+
+    async def _run(self, job: Job) -> Finished | None:
         kind = self._kinds[job.kind]
         try:
             again = await kind.run(self._world, job.subject)
         except asyncio.CancelledError:
             # Nobody runs it any more: whoever is next need not wait for its lease.
             with contextlib.suppress(HoldfirstError, asyncpg.PostgresError):
-                await database.run(jobs.retry, job, timedelta(0), "stopped")
+                await self._world.database.single(jobs.retry, job, timedelta(0), "stopped")
             raise
         except Exception as error:  # noqa: BLE001  # a poisoned job must not stop the worker
             await self._failed(job, kind, error)
-            return
+            return None
         if again is None:
-            await self._record(job, jobs.finish)
-        else:
-            await self._record(job, jobs.snooze, again)
+            return await self._record(job, jobs.finish)
+        await self._record(job, jobs.snooze, again)
+        return None
 
     async def _failed(self, job: Job, kind: Kind, error: Exception) -> None:
         expected = isinstance(error, HoldfirstError)
@@ -213,27 +217,28 @@ class Worker:
     async def _record(
         self,
         job: Job,
-        how: Callable[Concatenate[Tx, Job, P], Awaitable[object]],
+        how: Callable[Concatenate[Tx, Job, P], Awaitable[T]],
         *told: P.args,
         **named: P.kwargs,
-    ) -> None:
+    ) -> T | None:
         """How a job ended. A database that is away is waited for: else the job would wait for its lease.
 
         By then somebody else may have the job; its token says so, and nothing is written.
         """
 
-        async def write() -> None:
-            await self._world.database.run(how, job, *told, **named)
+        async def write() -> T:
+            return await self._world.database.single(how, job, *told, **named)
 
-        await self._until_it_works(write)
+        return await self._until_it_works(write)
 
     async def _beat(self) -> None:
         beats = 0
         while True:
             try:
-                await self._world.database.run(jobs.beat, self._id)
+                await self._world.database.single(jobs.beat, self._id)
                 if beats % 360 == 0:
                     await self._world.database.run(jobs.sweep)
+                    await self._world.database.single(calendar_events.sweep)
                 beats += 1
             except (HoldfirstError, asyncpg.PostgresError):
                 log.warning("worker_beat_failed")
@@ -242,7 +247,7 @@ class Worker:
     async def _sign_off(self) -> None:
         await self._world.database.run(jobs.sign_off, self._id)
 
-    async def _until_it_works(self, step: Callable[[], Awaitable[None]], tries: int | None = None) -> None:
+    async def _until_it_works(self, step: Callable[[], Awaitable[T]], tries: int | None = None) -> T | None:
         """The database may be away for a while; a worker waits for it and never ends because of it."""
         attempt = 0
         while True:

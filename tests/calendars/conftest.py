@@ -10,6 +10,7 @@ from holdfirst.providers.icalendar_reader import IcalendarReader
 from holdfirst.providers.outward import Outward
 from holdfirst.store.database import Database
 
+from .on_servers import Connect, OnServers, in_memory
 from .practice import Practice, open_practice
 from .servers import Server, radicale, xandikos
 
@@ -64,3 +65,20 @@ async def practice(
     """One host with two calendars, one on each server; Radicale's receives."""
     async with open_practice(database.url, tmp_path, [radicale_server, xandikos_server]) as practice:
         yield practice
+
+
+@pytest.fixture(params=["memory", "servers"])
+def connect(
+    request: pytest.FixtureRequest,
+    radicale_server: Server,
+    xandikos_server: Server,
+    outward: Outward,
+    reader: IcalendarReader,
+) -> Iterator[Connect]:
+    """Two calendars for a shop's host: in memory, and on two servers that nobody here wrote."""
+    if request.param == "memory":
+        yield in_memory
+        return
+    on_servers = OnServers((radicale_server, xandikos_server), outward, reader, f"shop{next(names)}")
+    yield on_servers
+    on_servers.drop()

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -31,6 +31,7 @@ NOT_WITH_TOKEN = {
     "iCalUID", "orderBy", "privateExtendedProperty", "q", "sharedExtendedProperty", "timeMin", "timeMax", "updatedMin",
 }  # fmt: skip
 REFRESH = "1//refresh"
+CUT = 0
 
 
 class Refused(Exception):
@@ -41,7 +42,9 @@ class Refused(Exception):
 
 @dataclass
 class FakeGoogle:
-    """`calendars`: id → event id → event. Knobs: `faults` (a status each for the next calls), `page_max`, `oldest`;
+    """`calendars`: id → event id → event. Knobs: `faults` (for the next calls: a status, "cut_before" or "cut_after", as the
+    connection ends before it was done, or after), `latency`, `lag` (so many of the newest changes are told to nobody who
+    lists), `revoked`, `retry_after`, `page_max`, `oldest`;
     `lost_pushes`, `doubled_pushes` (so many of the next), `lasts_max` (the longest channel, in seconds), `uncallable`
     (addresses that Google does not call).
 
@@ -57,6 +60,8 @@ class FakeGoogle:
     oldest: int = 0
     page_max: int = 2500
     faults: list[Any] = field(default_factory=list)
+    latency: float = 0.0
+    lag: int = 0
     revoked: bool = False
     access_tokens: set[str] = field(default_factory=set)
     fouls: list[str] = field(default_factory=list)
@@ -116,9 +121,16 @@ class FakeGoogle:
         if parts.path == "/token":
             return self._token(parse_qs(body.decode()))
         self.asked.append(f"{method} {parts.path}")
+        time.sleep(self.latency)
         fault = self.faults.pop(0) if self.faults else None
         if isinstance(fault, int):
             return fault, _error(fault, "rateLimitExceeded" if fault == 403 else "backendError")
+        if fault == "cut_before":
+            return CUT, None
+        status, told = self._judged(method, parts, headers, body)
+        return (CUT if fault == "cut_after" else status), told
+
+    def _judged(self, method: str, parts: SplitResult, headers: Any, body: bytes) -> tuple[int, Any]:
         if headers.get("authorization", "").removeprefix("Bearer ") not in self.access_tokens:
             return 401, _error(401, "authError")
         path = parts.path.removeprefix("/calendar/v3")
@@ -288,7 +300,10 @@ class FakeGoogle:
             since = int(token.removeprefix("s"))
             if since < self.oldest:
                 raise Refused(410, "fullSyncRequired")
-        items = [one for one in calendar.values() if self._wanted(one, query, since)]
+        until = self.clock - self.lag
+        items = [
+            one for one in calendar.values() if one["sequence"] <= until and self._wanted(one, query, since)
+        ]
         first = int(query.get("pageToken", ["0"])[0])
         size = min(int(query.get("maxResults", ["250"])[0]), self.page_max)
         told: dict[str, Any] = {
@@ -299,7 +314,7 @@ class FakeGoogle:
         if first + size < len(items):
             told["nextPageToken"] = str(first + size)
         elif not {"privateExtendedProperty", "q", "orderBy"} & set(query):
-            told["nextSyncToken"] = f"s{self.clock}"
+            told["nextSyncToken"] = f"s{until}"
         return told
 
     def _wanted(self, event: dict[str, Any], query: dict[str, list[str]], since: int | None) -> bool:
@@ -337,6 +352,9 @@ def serving(google: FakeGoogle) -> Iterator[FakeGoogle]:
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             status, told = google.answer(self.command, self.path, self.headers, body)
+            if status == CUT:
+                self.close_connection = True
+                return
             content = b"" if told is None else json.dumps(told).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

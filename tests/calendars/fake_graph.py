@@ -55,7 +55,7 @@ class FakeGraph:
     `duplicate` (the status of a transaction id used twice), `remembers` (whether they are known at all), `stale` (what
     an old delta token is answered with, and from which change on), `tells` ("all" or "some" of a changed series),
     `bin_answers` (a deleted event can still be read by its name); `call` (how an address is reached: what it answers
-    to a POST), `handshake_seconds`, `watchable` (calendars that subscriptions are made for), `now` (Microsoft's clock).
+    to a POST), `lost_pushes`, `doubled_pushes` (so many of the next), `handshake_seconds`, `watchable` (calendars that subscriptions are made for), `now` (Microsoft's clock).
 
     `pushes`: what is on its way to whoever watches, as (address, body).
     """
@@ -93,6 +93,8 @@ class FakeGraph:
     watchable: set[str] = field(default_factory=lambda: {HOME, SHARED})
     subscriptions: dict[str, Json] = field(default_factory=dict)
     pushes: list[tuple[str, Json]] = field(default_factory=list)
+    lost_pushes: int = 0
+    doubled_pushes: int = 0
     names: Iterator[int] = field(default_factory=count)
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
@@ -144,7 +146,13 @@ class FakeGraph:
             "clientState": one["clientState"],
             "tenantId": "84bd8158-6d4d-4958-8b9f-9d6445542f95",
         }
-        self.pushes.append((one["notificationUrl"], {"value": [said | news]}))
+        if self.lost_pushes:
+            self.lost_pushes -= 1
+            return
+        self.pushes += [(one["notificationUrl"], {"value": [said | news]})] * (
+            2 if self.doubled_pushes else 1
+        )
+        self.doubled_pushes = max(0, self.doubled_pushes - 1)
 
     def _lives(self, one: Json) -> bool:
         return instant(one["expirationDateTime"]) > self.now()

@@ -11,7 +11,7 @@ from typing import Any
 from holdfirst.calendar.calendar_event import marker
 from house import CUSTOMER, House, open_house
 
-from .servers import Server, send, vevent
+from .servers import Server, events_in, send, vevent
 
 names = count()
 
@@ -74,14 +74,7 @@ async def _account(tx: Any) -> str | None:
 
 def texts_in(url: str, prefix: str = "") -> list[str]:
     """What stands in a calendar, as its server tells any client."""
-    body = (
-        b'<?xml version="1.0"?><c:calendar-query xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav"><d:prop>'
-        b'<d:getetag/><c:calendar-data/></d:prop><c:filter><c:comp-filter name="VCALENDAR">'
-        b'<c:comp-filter name="VEVENT"/></c:comp-filter></c:filter></c:calendar-query>'
-    )
-    status, _, answer = send("REPORT", url, body, Depth="1", Content_Type="application/xml")
-    assert status == 207, (status, answer)
-    texts = answer.decode().split("BEGIN:VEVENT")[1:]
+    texts = events_in(url).decode().split("BEGIN:VEVENT")[1:]
     return [one for one in texts if f"UID:{prefix}" in one]
 
 

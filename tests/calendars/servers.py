@@ -58,6 +58,18 @@ def send(
         return error.code, dict(error.headers), error.read()
 
 
+def events_in(url: str) -> bytes:
+    """What stands in a calendar, as its server tells any client: a multistatus."""
+    body = (
+        b'<?xml version="1.0"?><c:calendar-query xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav"><d:prop>'
+        b'<d:getetag/><c:calendar-data/></d:prop><c:filter><c:comp-filter name="VCALENDAR">'
+        b'<c:comp-filter name="VEVENT"/></c:comp-filter></c:filter></c:calendar-query>'
+    )
+    status, _, answer = send("REPORT", url, body, Depth="1", Content_Type="application/xml")
+    assert status == 207, (status, answer)
+    return answer
+
+
 def vevent(uid: str, start: str, end: str, *more: str) -> bytes:
     """An event as some other program writes it; `start` and `end` as in `20261207T100000Z`."""
     lines = [

@@ -16,6 +16,7 @@ import pytest
 
 from holdfirst.calendar.calendar_event import CalendarEvent, EventState, event_uid, marker
 from holdfirst.calendar.provider import Access, CalendarProvider, Changes, EventGone, Place
+from holdfirst.errors import CalendarDenied, ProviderUnavailable
 from holdfirst.providers import ics
 from holdfirst.providers.caldav import CalDav
 from holdfirst.providers.google import Google, GoogleClient
@@ -59,7 +60,8 @@ class Host(Protocol):
 class Case:
     provider: CalendarProvider
     place: Place
-    host: Host
+    host: Any
+    """A `Host`; of a company that is here as a fake, with what that does to us."""
     writable: bool = True
 
 
@@ -112,6 +114,14 @@ class GoogleHost:
         self.fake.oldest = self.fake.clock
         return token
 
+    # What the company does to us.
+
+    def fail(self, _method: str, fault: str) -> None:
+        self.fake.faults.append(fault)
+
+    def throttle(self) -> None:
+        self.fake.faults, self.fake.retry_after = [429], "1"
+
 
 def _google_times(start: datetime, end: datetime) -> dict[str, Any]:
     return {"start": {"dateTime": start.isoformat()}, "end": {"dateTime": end.isoformat()}}
@@ -138,6 +148,14 @@ class GraphHost:
     def outdated(self, token: str) -> str:
         self.fake.oldest = self.fake.clock
         return token
+
+    # What the company does to us.
+
+    def fail(self, method: str, fault: str) -> None:
+        self.fake.faults[method] = [fault]
+
+    def throttle(self) -> None:
+        self.fake.faults["POST"] = [1.0]
 
     def _named(self, uid: str) -> str:
         found: str = next(one["id"] for one in self.fake.within(self.calendar) if one["transactionId"] == uid)
@@ -251,6 +269,15 @@ def _made(
             return _feed(outward, reader)
         case kind:
             return _dav(request.getfixturevalue(f"{kind}_server"), outward, reader)
+
+
+@pytest.fixture(params=["google", "graph"])
+async def company(
+    request: pytest.FixtureRequest, outward: Outward, reader: IcalendarReader
+) -> AsyncIterator[Case]:
+    """Those that are here as fakes only: what nobody can make a real one do at will."""
+    async with _made(request, outward, reader) as one:
+        yield one
 
 
 def hold(generation: int = 0, **more: Any) -> CalendarEvent:
@@ -426,3 +453,76 @@ async def test_changes_tell_what_became_of_ours(written: Case):
     assert moved.etag != etag
     written.host.remove_ours(hold().uid)
     assert list((await follower.follow()).removed) == [seen.ref]
+
+
+# What a company does to us
+
+
+@pytest.mark.parametrize("cut", ["cut_before", "cut_after"])
+async def test_whether_an_unanswered_call_was_done_is_found_out(company: Case, cut: str):
+    provider, place, host = company.provider, company.place, company.host
+    host.fail("POST", cut)
+    with pytest.raises(ProviderUnavailable):
+        await provider.write(place, hold(), None)
+    there = await provider.find(place, hold().uid)
+    assert (there is not None) == (cut == "cut_after")
+    etag = await provider.write(place, hold(), there)
+    host.fail("PATCH", cut)
+    with pytest.raises(ProviderUnavailable):
+        await provider.write(place, hold(title="again"), etag)
+    etag = await provider.write(place, hold(title="again"), etag)
+    assert [one.uid for one in await provider.own(place, MARK)] == [hold().uid]
+    host.fail("DELETE", cut)
+    with pytest.raises(ProviderUnavailable):
+        await provider.delete(place, hold().uid, etag)
+    assert (await provider.find(place, hold().uid) is None) == (cut == "cut_after")
+    await provider.delete(place, hold().uid, etag)
+    assert list(await provider.own(place, MARK)) == []
+
+
+async def test_what_is_told_late_is_told_in_the_end(company: Case):
+    """The token does not go past what was not told."""
+    follower = Follower(company)
+    await follower.follow()
+    company.host.fake.lag = 1
+    company.host.add(START, END)
+    assert await spans(company) == []
+    await follower.follow()
+    assert follower.spans == []
+    company.host.fake.lag = 0
+    assert await spans(company) == [(START, END)]
+    await follower.follow()
+    assert follower.spans == [(START, END)]
+
+
+async def test_who_does_not_wait_any_longer_leaves_nothing_behind(company: Case):
+    await spans(company)
+    company.host.fake.latency = 0.3
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await spans(company)
+    company.host.fake.latency = 0.0
+    await asyncio.sleep(0.4)
+    company.host.add(START, END)
+    assert await spans(company) == [(START, END)]
+
+
+async def test_a_grant_that_was_revoked_is_denied(company: Case):
+    provider, place = company.provider, company.place
+    await provider.write(place, hold(), None)
+    company.host.fake.revoked = True
+    company.host.fake.access_tokens.clear()
+    for call in (provider.busy(place, START, END), provider.write(place, hold(1), None)):
+        with pytest.raises(CalendarDenied):
+            await call
+
+
+async def test_asked_to_wait_a_moment_it_is_done_once_after_it(company: Case):
+    provider, place = company.provider, company.place
+    await spans(company)
+    company.host.throttle()
+    began = asyncio.get_running_loop().time()
+    await provider.write(place, hold(), None)
+    assert asyncio.get_running_loop().time() - began >= 1
+    assert [one.uid for one in await provider.own(place, MARK)] == [hold().uid]

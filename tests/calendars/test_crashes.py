@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from conftest import Clock
 from holdfirst.calendar.calendar_event import EventState
@@ -17,12 +18,14 @@ from holdfirst.effects import release as releasing
 from holdfirst.effects import watch_calendars
 from holdfirst.flows.confirm import Asks, ConfirmRequest
 from holdfirst.reservation.reservation import EndedBy, Reservation, Status, status_at
-from holdfirst.store import calendar_watches, jobs
+from holdfirst.store import calendar_events, calendar_watches, jobs
+from holdfirst.store.calendar_events import Ended, Written, WrittenEvent
 from holdfirst.store.calendar_watches import WatchState
 from holdfirst.store.database import Database, Tx
 from holdfirst.worker import KINDS
 from shop import Shop, open_shop
 
+from .on_servers import Connect, in_memory
 from .test_pushes import Caller
 
 RULES = {"price": None}
@@ -98,7 +101,7 @@ async def assert_settled(shop: Shop, clock: Clock) -> None:
     assert there == expected
     async with shop.database.statement() as tx:
         rows = await tx.rows(
-            "select state, lease_until from calendar_event where state <> 'hold' and state <> 'confirmed'"
+            "select * from calendar_event where state = 'unknown' or lease_until is not null or doubtful_until is not null"
         )
     assert rows == []
     writes = shop.calendars.calls["write"] + shop.calendars.calls["delete"]
@@ -106,9 +109,9 @@ async def assert_settled(shop: Shop, clock: Clock) -> None:
     assert shop.calendars.calls["write"] + shop.calendars.calls["delete"] == writes
 
 
-async def make(database: Database, clock: Clock) -> Shop:
+async def make(database: Database, clock: Clock, connect: Connect = in_memory) -> Shop:
     shop = await open_shop(database, rules=RULES)
-    await shop.connect()
+    await connect(shop)
     await shop.work()
     return shop
 
@@ -127,9 +130,9 @@ VERBS = ["hold", "confirm", "release", "attend", "sync"]
 
 @pytest.mark.parametrize("verb", VERBS)
 async def test_ended_at_every_await(
-    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch, verb: str
+    database: Database, clock: Clock, connect: Connect, monkeypatch: pytest.MonkeyPatch, verb: str
 ):
-    shop = await make(database, clock)
+    shop = await make(database, clock, connect)
     counted = Counted(shop, monkeypatch)
     ended = 0
     for step in range(STEPS_MAX):
@@ -157,6 +160,8 @@ async def test_ended_at_every_await(
         finally:
             counted.left = None
     assert ended >= 5
+    # What was already sent when its sender ended arrives.
+    await asyncio.sleep(0.2)
     await assert_settled(shop, clock)
 
 
@@ -239,8 +244,10 @@ async def test_a_watch_ended_at_every_await(
 
 @pytest.mark.parametrize("fault", ["lost_before", "lost_after", "late"])
 @pytest.mark.parametrize("call", ["write", "delete", "busy"])
-async def test_a_lost_answer_leaves_no_ghost(database: Database, clock: Clock, call: str, fault: str):
-    shop = await make(database, clock)
+async def test_a_lost_answer_leaves_no_ghost(
+    database: Database, clock: Clock, connect: Connect, call: str, fault: str
+):
+    shop = await make(database, clock, connect)
     for number in range(6):
         start = shop.slot(number)
         shop.calendars.faults = {call: [fault] * (1 + number % 2)}
@@ -254,6 +261,42 @@ async def test_a_lost_answer_leaves_no_ghost(database: Database, clock: Clock, c
         await asyncio.sleep(0.03)
     shop.calendars.faults = {}
     await assert_settled(shop, clock)
+
+
+async def test_whoever_lost_the_lease_of_an_event_has_no_word_though_its_row_was_made_again(
+    database: Database, clock: Clock
+):
+    shop = await open_shop(database, rules=RULES)
+    await shop.connect()
+    held = await shop.held()
+    async with database.transaction() as tx:
+        [event, _] = await calendar_events.of_reservation(tx, held.id)
+
+    async def lease() -> WrittenEvent:
+        until = held.created_at + timedelta(seconds=40)
+        [leased] = await database.run(calendar_events.lease, shop.account_id, [event], until)
+        return leased
+
+    async def record(leased: WrittenEvent, state: Written) -> None:
+        ended = Ended(replace(leased, state=state, etag=None))
+        await database.run(calendar_events.record, [ended], timedelta(seconds=60))
+
+    async def row() -> WrittenEvent | None:
+        async with database.transaction() as tx:
+            found = await calendar_events.of_reservation(tx, held.id)
+        return next((one for one in found if one.calendar_id == event.calendar_id), None)
+
+    stalled = await lease()
+    await record(await lease(), Written.ABSENT)
+    await release(shop, held)
+    await clock.shift(timedelta(hours=2))
+    await database.run(calendar_events.sweep)
+    assert await row() is None
+    running = await lease()
+    await record(stalled, Written.ABSENT)
+    assert (await row()).state is Written.UNKNOWN
+    await record(running, Written.HOLD)
+    assert (await row()).state is Written.HOLD
 
 
 async def test_a_write_that_arrives_after_everything_is_swept(database: Database, clock: Clock):

@@ -3,13 +3,15 @@
 
 from datetime import timedelta
 
+import pytest
+
 from conftest import Clock
 from holdfirst.effects.examine_calendars import examine
 from holdfirst.store.database import Database
 
-from .practice import Practice
+from .practice import Practice, texts_in
 from .servers import send, vevent
-from .test_crashes import assert_settled, make
+from .test_crashes import assert_settled, make, release
 
 
 async def test_a_healthy_calendar_is_written_read_and_left_as_it_was(practice: Practice):
@@ -56,3 +58,51 @@ async def test_an_orphan_on_a_real_server_is_deleted(practice: Practice):
     assert any("belong to nothing" in one for one in found.wrong)
     assert send("GET", url)[0] == 404
     assert (await practice.house.read(held))["status"] == "held"
+
+
+@pytest.mark.parametrize("which", [0, 1])
+async def test_one_that_came_back_out_of_a_bin_is_one_too_many(practice: Practice, which: int):
+    """Deleted by the host, written again by us, and put back by the host: two events for one reservation."""
+    world, house = practice.house.parts.world, practice.house
+    for number, one in enumerate(practice.connections):
+        [mine] = (await house.ask("GET", f"/v1/calendar-connections/{one}"))["blocking"]
+        receives = {"destination": mine if number == which else None, "when_deleted": "restore"}
+        await house.ask("PATCH", f"/v1/calendar-connections/{one}", receives)
+    held = await practice.held()
+    assert (await house.verb(held, "confirm")).status_code == 200
+    await house.settle()
+    url = practice.calendars[which]
+    [text] = (await practice.ours())[which]
+    name = text.split("UID:")[1].split("\n")[0].removesuffix("\r").removesuffix("&#13;")
+    await practice.sync()
+    _, _, before = send("GET", f"{url}{name}.ics")
+    assert send("DELETE", f"{url}{name}.ics")[0] in (200, 204)
+    await practice.sync()
+    await house.settle()
+    [again] = texts_in(url)
+    assert name not in again
+    assert send("PUT", f"{url}{name}.ics", before)[0] in (201, 204)
+
+    found = await examine(world, repair=False)
+    assert [one for one in found.wrong if "more than one event" in one and held["id"] in one]
+    assert not [one for one in found.wrong if "belong to nothing" in one]
+    assert len(texts_in(url)) == 2
+    await examine(world, repair=True)
+    assert (await examine(world, repair=False)).wrong == []
+    [left] = texts_in(url)
+    assert name not in left
+    assert (await house.read(held))["status"] == "confirmed"
+
+
+async def test_a_calendar_that_is_connected_twice_is_said(database: Database, clock: Clock):
+    shop = await make(database, clock)
+    await shop.connect()
+    await shop.work()
+    held = await shop.held()
+    found = await examine(shop.world, repair=True)
+    # Nothing that is to be deleted: each connection keeps its own.
+    assert len([one for one in found.wrong if "connected twice" in one]) == 4
+    assert len(shop.calendars.ours()["one"]) == 2
+    await release(shop, held)
+    await shop.work()
+    assert (await examine(shop.world, repair=False)).wrong == []

@@ -23,6 +23,7 @@ from googleapiclient.errors import HttpError
 from holdfirst.calendar.calendar_event import CalendarEvent, EventState, event_uid, marker
 from holdfirst.calendar.provider import Access, EventGone, Place
 from holdfirst.clock import monotonic
+from holdfirst.effects.examine_calendars import examine
 from holdfirst.errors import CalendarDenied, ProviderUnavailable
 from holdfirst.providers.google import Google, GoogleClient
 from holdfirst.providers.google.calls import SCOPES
@@ -448,3 +449,5 @@ async def test_a_refresh_token_is_enough_and_a_wrong_one_is_said(house: House, f
     after = await house.ask("GET", f"/v1/calendar-connections/{told['id']}")
     assert after["status"] == "broken" and "7 days" in after["last_error"]["message"]
     assert after["authorize_url"]
+    said = "\n".join((await examine(house.parts.world, repair=False)).wrong)
+    assert "7 days" in said

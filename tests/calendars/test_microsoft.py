@@ -19,6 +19,7 @@ import pytest
 from conftest import Clock
 from holdfirst.calendar.calendar_event import CalendarEvent, EventState, event_uid, marker
 from holdfirst.calendar.provider import Access, EventGone, Place
+from holdfirst.effects.examine_calendars import examine
 from holdfirst.errors import CalendarDenied, ProviderUnavailable
 from holdfirst.providers.microsoft import Microsoft, MicrosoftClient, zones
 from holdfirst.providers.microsoft.graph import AT_ONCE_MAX
@@ -693,3 +694,24 @@ async def test_a_lost_answer_is_looked_for_before_it_is_written_again(house: Hou
     await house.settle()
     assert len([one for one in fake.asked if one.startswith("POST")]) == 2
     assert ours(fake) == ours(fake, SHARED) == [("Hold: free", "tentative")]
+
+
+async def test_of_two_under_one_uid_the_one_that_we_know_stays(house: House, fake: FakeGraph):
+    """Microsoft names events itself: a transaction id that it forgot was worth a second event."""
+    await connected(house)
+    held = await house.held("free")
+    await house.verb(held, "confirm")
+    await house.settle()
+    [known] = fake.within(HOME)
+    other = fake.put(
+        HOME, *_times(known), transactionId=known["transactionId"], extended=dict(known["extended"])
+    )
+    found = await examine(house.parts.world, repair=False)
+    assert [one for one in found.wrong if f"one reservation: {held['id']}" in one]
+    await examine(house.parts.world, repair=True)
+    assert [one["id"] for one in fake.within(HOME)] == [known["id"]] != [other]
+    assert (await examine(house.parts.world, repair=False)).wrong == []
+
+
+def _times(event: dict[str, Any]) -> list[datetime]:
+    return [datetime.fromisoformat(event[name]["dateTime"]).replace(tzinfo=UTC) for name in ("start", "end")]

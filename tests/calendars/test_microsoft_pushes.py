@@ -27,7 +27,7 @@ from house import House, due_now, open_house
 
 from .fake_graph import HOME, SHARED, FakeGraph, serving
 from .test_microsoft import adapter_of
-from .test_pushes import URL, free_at, watches
+from .test_pushes import URL, free_at, polls, watches
 
 DAY = timedelta(days=1)
 ACCESS = Access(secrets={"refresh_token": "M.refresh0"}, server={"mailbox": "host@example.org"})
@@ -96,6 +96,37 @@ async def test_a_push_changes_the_slots_and_nobody_waits_for_a_poll(house: House
     await house.run(due_now)
     await house.settle()
     assert not await free_at(house, start)
+
+
+async def test_doubled_pushes_are_one_reading_and_a_lost_one_is_found_by_a_poll(
+    house: House, fake: FakeGraph
+):
+    await connected(house)
+    await house.run(due_now)
+    await house.settle()
+    readings = sum(one.endswith("/delta") for one in fake.asked)
+    fake.doubled_pushes = 10
+    start = datetime.fromisoformat(house.start())
+    for number in range(10):
+        begins = start + number * timedelta(hours=1)
+        fake.put(HOME, begins, begins + timedelta(minutes=5))
+    assert await deliver(fake) == [204] * 20
+    assert len([one for one in await polls(house) if one <= watching.READ_AGAIN_AFTER]) == 1
+    await house.run(due_now)
+    await house.settle()
+    # One of each of the two calendars: everything was made due.
+    assert sum(one.endswith("/delta") for one in fake.asked) == readings + 2
+    assert not await free_at(house, start)
+    fake.lost_pushes = 1
+    later = start + timedelta(days=1)
+    fake.put(HOME, later, later + timedelta(minutes=30))
+    assert await deliver(fake) == []
+    assert await free_at(house, later)
+    for _ in range(2):
+        await house.run(due_now)
+        await house.settle()
+    assert not await free_at(house, later)
+    assert min(await polls(house)) <= house.parts.world.limits.calendar_poll
 
 
 async def test_whoever_calls_without_the_secret_changes_and_learns_nothing(house: House, fake: FakeGraph):

@@ -17,13 +17,15 @@ from holdfirst.reservation.reservation import EndedBy, Reservation, Status
 from holdfirst.store.database import Database, Tx
 from shop import Shop, open_shop
 
+from .on_servers import Connect, in_memory
+
 STEPS = 8
 """Two calendars, written and read: each call has a before and an after."""
 
 
-async def open_practice(database: Database, **rules: object) -> Shop:
+async def open_practice(database: Database, connect: Connect = in_memory, **rules: object) -> Shop:
     shop = await open_shop(database, rules={"price": None} | rules)
-    await shop.connect()
+    await connect(shop)
     await shop.work()
     return shop
 
@@ -58,8 +60,10 @@ class Stranger:
 
 
 @pytest.mark.parametrize("step", range(STEPS))
-async def test_a_stranger_at_every_step_of_a_hold(database: Database, clock: Clock, step: int):
-    shop = await open_practice(database)
+async def test_a_stranger_at_every_step_of_a_hold(
+    database: Database, clock: Clock, connect: Connect, step: int
+):
+    shop = await open_practice(database, connect)
     stranger = Stranger(shop, step, 9)
     held = await shop.reserve(shop.slot(9), hold_seconds=900)
     assert stranger.wrote
@@ -78,8 +82,10 @@ async def test_a_stranger_at_every_step_of_a_hold(database: Database, clock: Clo
 
 
 @pytest.mark.parametrize("step", range(4))
-async def test_a_stranger_at_every_step_of_a_confirm(database: Database, clock: Clock, step: int):
-    shop = await open_practice(database)
+async def test_a_stranger_at_every_step_of_a_confirm(
+    database: Database, clock: Clock, connect: Connect, step: int
+):
+    shop = await open_practice(database, connect)
     held = await shop.held(shop.slot(9), hold_seconds=900)
     await clock.shift(timedelta(seconds=11))
     stranger = Stranger(shop, step, 9)
@@ -94,9 +100,9 @@ async def test_a_stranger_at_every_step_of_a_confirm(database: Database, clock: 
         assert isinstance(answer, Refusal)
 
 
-async def test_within_the_age_of_a_verdict_it_is_not_caught(database: Database):
+async def test_within_the_age_of_a_verdict_it_is_not_caught(database: Database, connect: Connect):
     """The exposure that the documents name."""
-    shop = await open_practice(database)
+    shop = await open_practice(database, connect)
     held = await shop.held(shop.slot(9))
     shop.calendars.put("two", "stranger", held.start, held.end)
     assert isinstance(await confirm(shop, held), Reservation)
@@ -128,8 +134,8 @@ async def test_the_twin_without_the_gate(database: Database, clock: Clock, monke
 # How strictly
 
 
-async def test_local_asks_nobody_and_writes_after(database: Database):
-    shop = await open_practice(database, calendar_check="local")
+async def test_local_asks_nobody_and_writes_after(database: Database, connect: Connect):
+    shop = await open_practice(database, connect, calendar_check="local")
     shop.calendars.put("two", "stranger", shop.slot(9), shop.slot(10))
     calls = shop.calendars.calls["busy"]
     held = await shop.held(shop.slot(9))
@@ -140,8 +146,8 @@ async def test_local_asks_nobody_and_writes_after(database: Database):
     assert shop.calendars.calls["busy"] == calls
 
 
-async def test_fast_answers_at_once_and_confirm_waits_for_the_verdict(database: Database):
-    shop = await open_practice(database, calendar_check="fast")
+async def test_fast_answers_at_once_and_confirm_waits_for_the_verdict(database: Database, connect: Connect):
+    shop = await open_practice(database, connect, calendar_check="fast")
     held = await shop.held(shop.slot(9))
     assert (held.calendar_verdict, shop.calendars.calls["write"]) == ("pending", 0)
     assert isinstance(await confirm(shop, held), Reservation)

@@ -8,6 +8,7 @@ import pytest
 
 from conftest import Clock
 from holdfirst.effects import confirm as confirming
+from holdfirst.effects import hold_calendars
 from holdfirst.effects.reschedule import move as move_reservation
 from holdfirst.flows import at_rest
 from holdfirst.flows.calendar_connections import disconnect
@@ -22,12 +23,14 @@ from holdfirst.store.calendars import ConnectionStatus, WhenBroken, WhenDeleted,
 from holdfirst.store.database import Database, Tx
 from shop import Shop, open_shop
 
+from .on_servers import Connect, in_memory
+
 HOUR = timedelta(hours=1)
 
 
-async def open_practice(database: Database, **policy: Any) -> tuple[Shop, str]:
+async def open_practice(database: Database, connect: Connect = in_memory, **policy: Any) -> tuple[Shop, str]:
     shop = await open_shop(database, rules={"price": None})
-    connection = await shop.connect(**policy)
+    connection = await connect(shop, **policy)
     await shop.work()
     return shop, connection
 
@@ -59,8 +62,8 @@ def move(shop: Shop, to: Any, hours: int = 1) -> None:
     shop.calendars.put("one", entry.uid, to, to + hours * HOUR, state=entry.state, title=entry.title)
 
 
-async def test_a_move_is_flagged(database: Database):
-    shop, _ = await open_practice(database)
+async def test_a_move_is_flagged(database: Database, connect: Connect):
+    shop, _ = await open_practice(database, connect)
     one = await confirmed(shop)
     move(shop, shop.slot(15))
     await read_calendars(shop)
@@ -71,8 +74,8 @@ async def test_a_move_is_flagged(database: Database):
     assert await flag(shop, one) is None
 
 
-async def test_a_move_is_followed_where_that_was_chosen(database: Database):
-    shop, _ = await open_practice(database, when_moved=WhenMoved.FOLLOW)
+async def test_a_move_is_followed_where_that_was_chosen(database: Database, connect: Connect):
+    shop, _ = await open_practice(database, connect, when_moved=WhenMoved.FOLLOW)
     one = await confirmed(shop)
     move(shop, shop.slot(15))
     await read_calendars(shop)
@@ -83,8 +86,8 @@ async def test_a_move_is_followed_where_that_was_chosen(database: Database):
     assert isinstance(await shop.reserve(shop.slot(15)), Refusal)
 
 
-async def test_a_move_onto_somebody_else_is_not_followed(database: Database):
-    shop, _ = await open_practice(database, when_moved=WhenMoved.FOLLOW)
+async def test_a_move_onto_somebody_else_is_not_followed(database: Database, connect: Connect):
+    shop, _ = await open_practice(database, connect, when_moved=WhenMoved.FOLLOW)
     one = await confirmed(shop)
     await shop.held(shop.slot(15), hold_seconds=900)
     entry = next(entry for entry in shop.calendars.ours()["one"] if entry.start == one.start)
@@ -94,8 +97,8 @@ async def test_a_move_onto_somebody_else_is_not_followed(database: Database):
     assert await flag(shop, one) == "moved"
 
 
-async def test_another_length_is_only_flagged(database: Database):
-    shop, _ = await open_practice(database, when_moved=WhenMoved.FOLLOW)
+async def test_another_length_is_only_flagged(database: Database, connect: Connect):
+    shop, _ = await open_practice(database, connect, when_moved=WhenMoved.FOLLOW)
     one = await confirmed(shop)
     move(shop, one.start, hours=2)
     await read_calendars(shop)
@@ -103,8 +106,8 @@ async def test_another_length_is_only_flagged(database: Database):
     assert await flag(shop, one) == "moved"
 
 
-async def test_a_deletion_is_flagged(database: Database):
-    shop, _ = await open_practice(database)
+async def test_a_deletion_is_flagged(database: Database, connect: Connect):
+    shop, _ = await open_practice(database, connect)
     one = await confirmed(shop)
     [entry] = shop.calendars.ours()["one"]
     shop.calendars.take("one", entry.uid)
@@ -128,8 +131,8 @@ async def test_a_deletion_that_the_server_takes_back_is_none(database: Database)
     assert await flag(shop, one) is None
 
 
-async def test_a_deletion_is_restored_under_another_id(database: Database):
-    shop, _ = await open_practice(database, when_deleted=WhenDeleted.RESTORE)
+async def test_a_deletion_is_restored_under_another_id(database: Database, connect: Connect):
+    shop, _ = await open_practice(database, connect, when_deleted=WhenDeleted.RESTORE)
     await confirmed(shop)
     [entry] = shop.calendars.ours()["one"]
     shop.calendars.take("one", entry.uid)
@@ -139,8 +142,8 @@ async def test_a_deletion_is_restored_under_another_id(database: Database):
     assert again.uid != entry.uid
 
 
-async def test_a_few_deletions_cancel_and_many_do_not(database: Database):
-    shop, _ = await open_practice(database, when_deleted=WhenDeleted.CANCEL)
+async def test_a_few_deletions_cancel_and_many_do_not(database: Database, connect: Connect):
+    shop, _ = await open_practice(database, connect, when_deleted=WhenDeleted.CANCEL)
     several = [await confirmed(shop, hour) for hour in range(9, 14)]
     for entry in shop.calendars.ours()["one"]:
         shop.calendars.take("one", entry.uid)
@@ -150,10 +153,29 @@ async def test_a_few_deletions_cancel_and_many_do_not(database: Database):
     assert len(cancelled) == 3
     assert {one.ended.by for one in cancelled} == {EndedBy.CALENDAR}
     assert [await flag(shop, one) for one in after if one.status is Status.CONFIRMED] == ["deleted"] * 2
+    # Nor a few more with each later reading, all of it included.
+    async with database.statement() as tx:
+        await tx.execute("update calendar set whole_at = null")
+    await read_calendars(shop)
+    assert [(await shop.read(one.id)).status for one in several].count(Status.CANCELLED) == 3
 
 
-async def test_a_hold_that_was_deleted_is_written_again(database: Database):
-    shop, _ = await open_practice(database)
+async def test_a_host_who_tidies_up_what_is_over_calls_nothing_off(
+    database: Database, clock: Clock, connect: Connect
+):
+    shop, _ = await open_practice(database, connect, when_deleted=WhenDeleted.CANCEL)
+    one = await confirmed(shop)
+    await read_calendars(shop)
+    [entry] = shop.calendars.ours()["one"]
+    await clock.shift(timedelta(days=8))
+    shop.calendars.take("one", entry.uid)
+    await read_calendars(shop)
+    assert (await shop.read(one.id)).status is Status.CONFIRMED
+    assert await flag(shop, one) is None
+
+
+async def test_a_hold_that_was_deleted_is_written_again(database: Database, connect: Connect):
+    shop, _ = await open_practice(database, connect)
     await shop.held(hold_seconds=900)
     [entry] = shop.calendars.ours()["two"]
     shop.calendars.take("two", entry.uid)
@@ -161,8 +183,10 @@ async def test_a_hold_that_was_deleted_is_written_again(database: Database):
     assert len(shop.calendars.ours()["two"]) == 1
 
 
-async def test_a_stranger_that_a_reading_finds_ends_the_hold_before_anybody_confirms(database: Database):
-    shop, _ = await open_practice(database)
+async def test_a_stranger_that_a_reading_finds_ends_the_hold_before_anybody_confirms(
+    database: Database, connect: Connect
+):
+    shop, _ = await open_practice(database, connect)
     held = await shop.held(hold_seconds=900)
     shop.calendars.put("two", "stranger", held.start, held.end)
     await read_calendars(shop)
@@ -171,8 +195,10 @@ async def test_a_stranger_that_a_reading_finds_ends_the_hold_before_anybody_conf
     assert shop.calendars.ours() == {"one": [], "two": []}
 
 
-async def test_a_stranger_after_the_confirm_is_flagged_by_the_next_reading_and_unflagged(database: Database):
-    shop, _ = await open_practice(database)
+async def test_a_stranger_after_the_confirm_is_flagged_by_the_next_reading_and_unflagged(
+    database: Database, connect: Connect
+):
+    shop, _ = await open_practice(database, connect)
     one, other = await confirmed(shop, 9), await confirmed(shop, 12)
     assert one.calendar_verdict is CalendarVerdict.CLEAN
     for calendar in ("two", "one"):
@@ -188,13 +214,37 @@ async def test_a_stranger_after_the_confirm_is_flagged_by_the_next_reading_and_u
         assert (await shop.read(one.id)).calendar_verdict is CalendarVerdict.CLEAN
 
 
-async def test_a_stranger_that_moves_out_of_the_way_takes_its_flag_along(database: Database):
-    shop, _ = await open_practice(database)
+async def test_a_stranger_that_moves_out_of_the_way_takes_its_flag_along(
+    database: Database, connect: Connect
+):
+    shop, _ = await open_practice(database, connect)
     one = await confirmed(shop)
     for start, verdict in ((one.start, CalendarVerdict.CONFLICT), (one.end + HOUR, CalendarVerdict.CLEAN)):
         shop.calendars.put("two", "stranger", start, start + HOUR)
         await read_calendars(shop)
         assert (await shop.read(one.id)).calendar_verdict is verdict
+
+
+async def test_a_reading_that_overtook_the_end_of_a_hold_takes_no_time(database: Database, connect: Connect):
+    """It tells of an event that has gone by the time it is taken in."""
+    shop, _ = await open_practice(database, connect)
+    held = await shop.held(hold_seconds=900)
+    ended = False
+
+    async def end(call: str, when: str) -> None:
+        nonlocal ended
+        if (call, when, ended) == ("changes", "after", False):
+            ended = True
+            assert isinstance(await shop.release(held), Reservation)
+            await hold_calendars.attend(shop.world, held.id)
+            assert shop.calendars.ours() == {"one": [], "two": []}
+
+    shop.calendars.on_call = end
+    await read_calendars(shop)
+    assert ended
+    async with database.statement() as tx:
+        assert await tx.rows("select * from busy") == []
+    assert isinstance(await shop.reserve(held.start), Reservation)
 
 
 async def test_what_is_never_asked_is_never_flagged(database: Database):
@@ -228,6 +278,22 @@ async def open_pair(database: Database) -> tuple[Shop, Any, Any]:
 async def move_to(shop: Shop, one: Reservation, start: Any) -> Reservation | Refusal:
     request = RescheduleRequest(reservation_id=one.id, start=start, by=EndedBy.ACCOUNT)
     return await move_reservation(shop.world, request)
+
+
+async def test_whose_calendar_says_no_is_passed_over_by_whoever_asks_next(database: Database):
+    """The calendar that said no is read at once: its time leaves the slots without waiting for a poll."""
+    shop, _, _ = await open_pair(database)
+    for busy, free in ((0, 1), (1, 0)):
+        start = shop.slot(11 + free)
+        shop.calendars.put(("one", "two")[busy], f"stranger {busy}", start, start + HOUR)
+        answer = await shop.reserve(start, host_id=shop.hosts[busy])
+        assert isinstance(answer, Refusal) and answer.code is Code.SLOT_TAKEN
+        await shop.work()
+        async with database.statement() as tx:
+            known = await tx.rows("select host_id from busy where starts_at = $1", start)
+        assert [row["host_id"] for row in known] == [shop.hosts[busy]]
+        held = await shop.held(start)
+        assert (held.hosts, held.calendar_verdict) == ((shop.hosts[free],), CalendarVerdict.CLEAN)
 
 
 async def test_a_move_to_another_host_asks_that_hosts_calendars_first(database: Database):
@@ -281,8 +347,10 @@ async def status_of(shop: Shop, connection: str) -> ConnectionStatus:
     return found.status
 
 
-async def test_shut_out_the_host_is_closed_and_told_and_open_again(database: Database, clock: Clock):
-    shop, connection = await open_practice(database)
+async def test_shut_out_the_host_is_closed_and_told_and_open_again(
+    database: Database, connect: Connect, clock: Clock
+):
+    shop, connection = await open_practice(database, connect)
 
     async def with_mail(tx: Tx) -> None:
         await tx.execute("update host set email = 'host@example.org'")
@@ -293,7 +361,9 @@ async def test_shut_out_the_host_is_closed_and_told_and_open_again(database: Dat
     assert await status_of(shop, connection) is ConnectionStatus.BROKEN
     answer = await shop.reserve()
     assert isinstance(answer, Refusal) and answer.code is Code.SLOT_TAKEN
-    assert shop.mail.subjects() == ["Your calendar can no longer be read"]
+    # One for each connection, and no more.
+    broken = await shop.database.run(calendars.all_connections)
+    assert shop.mail.subjects() == ["Your calendar can no longer be read"] * len(broken)
     shop.calendars.denied = False
     await clock.shift(timedelta(minutes=6))
     await read_calendars(shop)
@@ -321,8 +391,8 @@ async def test_a_broken_connection_may_be_ignored(database: Database):
 
 
 @pytest.mark.parametrize("call", ["write", "busy"])
-async def test_a_calendar_that_does_not_answer_is_no_hold(database: Database, call: str):
-    shop, _ = await open_practice(database)
+async def test_a_calendar_that_does_not_answer_is_no_hold(database: Database, connect: Connect, call: str):
+    shop, _ = await open_practice(database, connect)
     shop.calendars.faults = {call: ["lost_before"]}
     answer = await shop.reserve()
     assert isinstance(answer, Refusal) and answer.code is Code.CALENDAR_UNREACHABLE

@@ -126,7 +126,7 @@ async def work_to_rest(worker: Worker, parts: wiring.Parts) -> None:
     """A worker's own start and rounds, until nothing is due."""
     await worker._take_over()
     while await parts.world.database.run(due):
-        await worker._round()
+        await worker.start_due()
         if worker._running:
             await asyncio.wait(worker._running)
 

@@ -6,36 +6,11 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from holdfirst.calendar.calendar_event import event_uid
 from holdfirst.reservation.reservation import CalendarVerdict, Status, has_time
-from holdfirst.store.calendar_events import Written, WrittenEvent
+from holdfirst.store.calendar_events import Ended, Written, WrittenEvent, next_of, not_written
 from memory.tables import Claim, MemoryTx, require
 
 DAYS_9 = timedelta(days=9)
-
-
-async def expect(tx: MemoryTx, account_id: str, reservation_id: str, calendar_ids: Sequence[str]) -> None:
-    await tx.turn()
-    for calendar_id in calendar_ids:
-        await tx.lock("calendar_event", reservation_id, calendar_id)
-        if tx.get("calendar_event", (reservation_id, calendar_id)) is not None:
-            continue
-        _put(
-            tx,
-            WrittenEvent(
-                reservation_id=reservation_id,
-                calendar_id=calendar_id,
-                generation=0,
-                uid=event_uid(account_id, reservation_id, calendar_id, 0),
-                state=Written.ABSENT,
-                fingerprint=None,
-                etag=None,
-                doubtful_until=None,
-                lease_until=None,
-                token=0,
-                changed_by_host=None,
-            ),
-        )
 
 
 def _put(tx: MemoryTx, row: WrittenEvent) -> None:
@@ -85,48 +60,54 @@ async def changed_by_host(tx: MemoryTx, reservation_id: str) -> str | None:
     return changed[0].changed_by_host if changed else None
 
 
-async def lease(tx: MemoryTx, events: Sequence[WrittenEvent], until: datetime) -> list[WrittenEvent]:
+async def lease(
+    tx: MemoryTx, account_id: str, events: Sequence[WrittenEvent], until: datetime
+) -> list[WrittenEvent]:
     await tx.turn()
+    leased = []
     for one in events:
-        row = await _locked(tx, events[0].reservation_id, one.calendar_id)
-        if row is not None:
-            _put(tx, replace(row, state=Written.UNKNOWN, lease_until=until, token=row.token + 1))
-    return [replace(one, lease_until=until, token=one.token + 1) for one in events]
+        row = await _locked(tx, one.reservation_id, one.calendar_id)
+        row = row or not_written(account_id, one.reservation_id, one.calendar_id)
+        _put(tx, replace(row, state=Written.UNKNOWN, lease_until=until, token=tx.next_number()))
+        leased.append(replace(one, lease_until=until, token=tx.memory.numbers))
+    return leased
 
 
-async def record(
-    tx: MemoryTx,
-    event: WrittenEvent,
-    *,
-    state: Written,
-    fingerprint: str | None,
-    etag: str | None,
-    doubtful_for: timedelta | None = None,
-) -> bool:
-    return await _update(
-        tx,
-        event,
-        lambda row: row.token == event.token,
-        state=state,
-        fingerprint=fingerprint,
-        etag=etag,
-        lease_until=None,
-        doubtful_until=None if doubtful_for is None else tx.memory.clock() + doubtful_for,
-    )
+async def record(tx: MemoryTx, ended: Sequence[Ended], doubtful_for: timedelta) -> None:
+    await tx.turn()
+    for one in ended:
+        event = one.event
+        row = await _locked(tx, event.reservation_id, event.calendar_id)
+        if row is None or row.token != event.token:
+            continue
+        same = event.generation == row.generation
+        _put(
+            tx,
+            replace(
+                row,
+                state=event.state,
+                fingerprint=event.fingerprint,
+                etag=event.etag,
+                generation=event.generation,
+                uid=event.uid,
+                lease_until=None,
+                changed_by_host=row.changed_by_host if same else None,
+                doubtful_until=tx.memory.clock() + doubtful_for if one.doubtful else None,
+            ),
+        )
 
 
 async def next_generation(tx: MemoryTx, event: WrittenEvent, account_id: str) -> None:
-    later = event.generation + 1
+    later = next_of(event, account_id)
     await _update(
         tx,
         event,
-        lambda row: row.token == event.token,
+        lambda row: row.token == event.token and _is_free(row),
         state=Written.ABSENT,
         fingerprint=None,
         etag=None,
-        lease_until=None,
-        generation=later,
-        uid=event_uid(account_id, event.reservation_id, event.calendar_id, later),
+        generation=later.generation,
+        uid=later.uid,
         changed_by_host=None,
     )
 
@@ -180,11 +161,16 @@ def _live_claims(tx: MemoryTx, host_id: str) -> list[Claim]:
     return [one for one in tx.rows("claim") if one.host_id == host_id and one.live_until > now]
 
 
-async def forget(tx: MemoryTx, reservation_id: str, calendar_ids: Sequence[str]) -> None:
+async def sweep(tx: MemoryTx) -> None:
     await tx.turn()
-    for calendar_id in calendar_ids:
-        await tx.lock("calendar_event", reservation_id, calendar_id)
-        tx.delete("calendar_event", (reservation_id, calendar_id))
+    long_ago = tx.memory.clock() - timedelta(hours=1)
+    for row in list(tx.rows("calendar_event")):
+        reservation = tx.get("reservation", row.reservation_id)
+        over = reservation.ended.at if reservation.ended else reservation.confirmed_at
+        done = row.state is Written.ABSENT and row.doubtful_until is None and row.lease_until is None
+        if done and over is not None and over < long_ago:
+            await tx.lock("calendar_event", row.reservation_id, row.calendar_id)
+            tx.delete("calendar_event", (row.reservation_id, row.calendar_id))
 
 
 async def by_uid(tx: MemoryTx, calendar_id: str, uids: Sequence[str]) -> dict[str, WrittenEvent]:
@@ -202,7 +188,17 @@ async def known(tx: MemoryTx, uids: Sequence[str]) -> list[tuple[str, str, str]]
     ]
 
 
-async def standing(tx: MemoryTx, calendar_id: str) -> dict[str, str]:
+async def standing(tx: MemoryTx, calendar_id: str, until: datetime) -> dict[str, str]:
     await tx.turn()
+    now = tx.memory.clock()
     ours = (one for one in tx.rows("calendar_event") if one.calendar_id == calendar_id)
-    return {one.uid: one.etag or "" for one in ours if one.state in (Written.HOLD, Written.CONFIRMED)}
+    standing = [
+        (one, tx.get("reservation", one.reservation_id))
+        for one in ours
+        if one.state in (Written.HOLD, Written.CONFIRMED) and one.changed_by_host != "deleted"
+    ]
+    return {
+        one.uid: one.etag or ""
+        for one, reservation in standing
+        if reservation.end > now and reservation.start < until
+    }

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from holdfirst.store.jobs import CHANNEL, Job
+from holdfirst.store.jobs import CHANNEL, Finished, Job
 from memory.tables import JobRow, MemoryTx
 
 
@@ -78,7 +78,16 @@ async def claim(tx: MemoryTx, kinds: Sequence[str], lease: timedelta, limit: int
         after = replace(row, lease_until=now + lease, token=tx.next_number(), attempts=row.attempts + 1)
         tx.put("job", row.key, after)
         claimed.append(
-            Job(row.key, row.account_id, row.kind, row.subject, after.attempts, after.token, row.pulls)
+            Job(
+                row.key,
+                row.account_id,
+                row.kind,
+                row.subject,
+                after.attempts,
+                after.token,
+                row.pulls,
+                row.lane,
+            )
         )
     return claimed
 
@@ -91,15 +100,15 @@ async def _mine(tx: MemoryTx, job: Job) -> JobRow | None:
     return row if row is not None and row.token == job.token else None
 
 
-async def finish(tx: MemoryTx, job: Job) -> bool:
+async def finish(tx: MemoryTx, job: Job) -> Finished:
     row = await _mine(tx, job)
     if row is None:
-        return False
+        return Finished.LOST
     if row.pulls == job.pulls:
         tx.delete("job", job.key)
-    else:
-        tx.put("job", job.key, replace(row, lease_until=None, attempts=0))
-    return True
+        return Finished.GONE
+    tx.put("job", job.key, replace(row, lease_until=None, attempts=0))
+    return Finished.AGAIN
 
 
 async def snooze(tx: MemoryTx, job: Job, due: datetime) -> None:

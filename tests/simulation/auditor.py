@@ -156,14 +156,9 @@ class Auditor:
             row = self._rows[name]
             if row.start < end and start < row.end and (live(row, since) or _ended_since(row, since)):
                 return
-        busy = self._calendars.may_have_been_busy(host, start, end) or self._still_shown(host, start, end)
+        busy = self._calendars.may_have_been_busy(host, start, end)
         if not busy and not self._given_up(start, end, since):
             raise Broken(f"P4: {start} was refused, and nobody had it")
-
-    def _still_shown(self, host: str, start: datetime, end: datetime) -> bool:
-        """A reading that overtook the end of a hold still has our event as somebody's, until the next reading."""
-        busy = self._memory.tables["busy"].values()
-        return any(row[0] == host and row[1] < end and row[2] > start for row in busy)
 
     def _given_up(self, start: datetime, end: datetime, since: datetime) -> bool:
         """Another host was taken for it, and that host's calendars said no: the hosts beside are not tried."""

@@ -19,6 +19,7 @@ from holdfirst.store.calendars import (
     WhenDeleted,
     WhenMoved,
 )
+from memory import MemoryTx
 
 CALENDARS = ((0, "cal_0", True), (0, "cal_1", False), (1, "cal_2", True))
 """Host, name, and whether confirmed reservations go there."""
@@ -69,7 +70,8 @@ class CalendarCalls:
     def __init__(self, both: Any) -> None:
         self.both = both
         self.random: random.Random = both.random
-        self.leased: list[WrittenEvent] = []
+        self.leased: list[tuple[WrittenEvent, WrittenEvent]] = []
+        """As memory and as PostgreSQL named them: tokens only have to differ, and each store has its own."""
 
     async def furnish(self, tx: Any) -> None:
         await tx.execute("truncate calendar_connection cascade")
@@ -92,39 +94,64 @@ class CalendarCalls:
         """What is planned, leased and recorded; sometimes by who has lost the lease."""
         same, chance, held = self.both.same, self.random, self.random.choice(self.both.held)
         account, wanted = self.both.shop.account_id, chance.sample([name for _, name, _ in CALENDARS], 2)
-        await same("expect", lambda tx: calendar_events.expect(tx, account, held, wanted))
-        found = await same("of_reservation", lambda tx: calendar_events.of_reservation(tx, held))
+        found = await self._events_of(held)
+        known = {one.calendar_id for one in found}
+        found += [
+            calendar_events.not_written(account, held, one) for one in sorted(wanted) if one not in known
+        ]
         if chance.random() < 0.7:
             until = self.both.moment + timedelta(seconds=40)
-            self.leased += await same("lease", lambda tx: calendar_events.lease(tx, found, until))
+            leased: dict[bool, list[WrittenEvent]] = {}
+
+            async def lease(tx: Any) -> list[WrittenEvent]:
+                mine = await calendar_events.lease(tx, account, found, until)
+                leased[isinstance(tx, MemoryTx)] = mine
+                return [_without_token(one) for one in mine]
+
+            await same("lease", lease)
+            self.leased += zip(leased[True], leased[False], strict=True)
         chance.shuffle(self.leased)
         for _ in range(min(chance.randrange(3), len(self.leased))):
             await self._recorded(self.leased.pop(), account)
         uids = [one.uid for one in found] + ["of nobody"]
         for name in wanted:
-            await same("by_uid", lambda tx, name=name: calendar_events.by_uid(tx, name, uids))
+            await same("by_uid", lambda tx, name=name: self._by_uid(tx, name, uids))
         await same("known", lambda tx: _sorted(calendar_events.known(tx, uids)))
         if chance.random() < 0.2:
-            await same("forget", lambda tx: calendar_events.forget(tx, held, wanted[:1]))
+            await same("sweep", _swept)
 
-    async def _recorded(self, event: WrittenEvent, account: str) -> None:
+    async def _events_of(self, held: str) -> list[WrittenEvent]:
+        async def step(tx: Any) -> list[WrittenEvent]:
+            return [_without_token(one) for one in await calendar_events.of_reservation(tx, held)]
+
+        found: list[WrittenEvent] = await self.both.same("of_reservation", step)
+        return found
+
+    async def _by_uid(self, tx: Any, name: str, uids: list[str]) -> dict[str, WrittenEvent]:
+        found = await calendar_events.by_uid(tx, name, uids)
+        return {uid: _without_token(one) for uid, one in found.items()}
+
+    async def _recorded(self, pair: tuple[WrittenEvent, WrittenEvent], account: str) -> None:
         chance = self.random
-        if chance.random() < 0.2:
-            await self.both.same("next", lambda tx: calendar_events.next_generation(tx, event, account))
-            return
-        state, doubt = chance.choice(list(Written)), chance.choice((None, timedelta(seconds=60)))
+        turn, state, doubtful = chance.randrange(5), chance.choice(list(Written)), chance.random() < 0.5
 
-        async def step(tx: Any) -> bool:
-            return await calendar_events.record(
-                tx, event, state=state, fingerprint="as it is", etag="e1", doubtful_for=doubt
-            )
+        async def step(tx: Any) -> None:
+            event = pair[0] if isinstance(tx, MemoryTx) else pair[1]
+            if turn == 0:
+                await calendar_events.next_generation(tx, event, account)
+                return
+            after = replace(event, state=state, fingerprint="as it is", etag="e1")
+            if turn == 1:
+                after = calendar_events.next_of(event, account)
+            ended = calendar_events.Ended(after, doubtful=doubtful)
+            await calendar_events.record(tx, [ended], timedelta(seconds=60))
 
         await self.both.same("record", step)
 
     async def seen(self) -> None:
         """What a reading does to what we wrote."""
         same, chance, held = self.both.same, self.random, self.random.choice(self.both.held)
-        for event in await same("of_reservation", lambda tx: calendar_events.of_reservation(tx, held)):
+        for event in await self._events_of(held):
             match chance.randrange(4):
                 case 0:
                     word = chance.choice((None, "moved", "deleted"))
@@ -140,7 +167,8 @@ class CalendarCalls:
                     pass
         await same("changed_by_host", lambda tx: calendar_events.changed_by_host(tx, held))
         name = self.calendar().id
-        await same("standing", lambda tx: calendar_events.standing(tx, name))
+        until = self.both.first + chance.randrange(4) * timedelta(minutes=30)
+        await same("standing", lambda tx: calendar_events.standing(tx, name, until))
 
     async def reading(self) -> None:
         """What stands in a calendar, and whose holds it meets."""
@@ -183,7 +211,7 @@ class CalendarCalls:
         """Every row, at the end."""
         same = self.both.same
         for held in self.both.held:
-            await same("events", lambda tx, held=held: calendar_events.of_reservation(tx, held))
+            await self._events_of(held)
         for _, name, _ in CALENDARS:
             await same("calendar", lambda tx, name=name: calendars.load_calendar(tx, name))
             await same("items", lambda tx, name=name: calendar_items.known_items(tx, name))
@@ -192,6 +220,14 @@ class CalendarCalls:
         """Of a reservation's row: that it is in calendars, and what they said."""
         verdict = self.random.choice((None, *CalendarVerdict))
         return {"in_calendars": True, "calendar_verdict": verdict, "verified_at": self.both.moment}
+
+
+async def _swept(tx: Any) -> None:
+    await calendar_events.sweep(tx)
+
+
+def _without_token(event: WrittenEvent) -> WrittenEvent:
+    return replace(event, token=0)
 
 
 async def _sorted(asked: Any) -> list[Any]:

@@ -100,6 +100,6 @@ MUTANTS = [
     Mutant("a reserve does not keep its key", idempotency.begin, _always_fresh, SALE, "P5"),
     Mutant("a job is finished without its token", jobs._mine, _newest, range(6), "P6"),
     Mutant("nobody asks the calendars before a capture", calendar_gate.gate, _open, ASKED, "P7"),
-    Mutant("an event has no stable id", wanted.wanted_event, _under_another_id, WRITTEN, "P7"),
+    Mutant("an event has no stable id", wanted.wanted_event, _under_another_id, WRITTEN, "P4"),
     Mutant("events stay after an end", wanted.wanted_state, _stays, range(8, 9), "P7"),
 ]

@@ -61,13 +61,13 @@ async def _examined(world: World, calendar: Calendar, connection: Connection, *,
             notes = [await _canary(world, desk, calendar)] if calendar.writable else ["read only: not locked"]
             standing = await world.database.run(calendar_repair.compare, calendar, own)
             if repair:
-                for stray in standing.orphans:
+                for stray in (*standing.orphans, *standing.duplicates):
                     await desk.provider.delete(desk.place, stray.uid, stray.etag or None)
     except (ProviderUnavailable, CalendarDenied) as error:
         return Examined([str(error)], [])
     if repair:
         await world.database.run(calendar_repair.put_right, calendar, standing)
-        notes.append("repair: orphans deleted, the rest is brought in line by the worker")
+        notes.append("repair: orphans and duplicates deleted, the rest is brought in line by the worker")
     return Examined(_words(standing), notes)
 
 
@@ -99,6 +99,10 @@ def _words(standing: Standing) -> list[str]:
     said = []
     if standing.orphans:
         said.append(f"{len(standing.orphans)} events of ours that belong to nothing")
+    if standing.doubled:
+        said.append(f"more than one event for one reservation: {' '.join(standing.doubled)}")
+    if standing.also_as:
+        said.append(f"connected twice, so that holds stand here twice: {' '.join(standing.also_as)}")
     if standing.ghosts:
         said.append(f"events of reservations that are over: {' '.join(standing.ghosts)}")
     if standing.missing:

@@ -18,7 +18,7 @@ from holdfirst.effects.calendar_desk import calling
 from holdfirst.effects.world import World
 from holdfirst.errors import CalendarDenied, HoldfirstError, ProviderUnavailable
 from holdfirst.flows import calendar_health, calendar_holds
-from holdfirst.flows.calendar_holds import Outcome, Plan, ToAsk, ToWrite
+from holdfirst.flows.calendar_holds import Outcome, Plan, ToAsk, ToWrite, Wrote
 from holdfirst.flows.reschedule import RescheduleRequest
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.calendar_gate import settled_at
@@ -47,33 +47,47 @@ async def attend(world: World, reservation_id: str) -> datetime | None:
     plan = await world.database.run(calendar_holds.plan, reservation_id)
     if plan is None:
         return None
-    failures = await _write_all(world, plan, CALL_SECONDS_MAX)
+    wrote = await _write_all(world, plan, CALL_SECONDS_MAX)
+    if wrote:
+        await world.database.single(calendar_holds.record, wrote)
+    judged: Reservation | None = plan.reservation
     if _nobody_asked(plan):
-        await _ask_and_judge(world, plan, CALL_SECONDS_MAX)
+        judged = await _ask_and_judge(world, plan, (), CALL_SECONDS_MAX)
+    failures = _failures(wrote)
     if any(isinstance(one, CalendarDenied) for one in failures):
         return plan.now + DENIED_AGAIN
     if failures:
         raise ProviderUnavailable(str(failures[0]))
-    if plan.write:
-        # To see that it stands: what was taken away is forgotten then.
-        return plan.now
-    later = [one for one in (plan.again_at, _second_look(plan)) if one is not None]
+    if judged is None:
+        raise ProviderUnavailable("a calendar does not answer")
+    again = plan.now if calendar_holds.in_doubt(wrote) else plan.again_at
+    later = [one for one in (again, _second_look(judged, plan)) if one is not None]
     return min(later, default=None)
 
 
 async def ask_calendars(world: World, reservation_id: str, seconds: float = HOLD_SECONDS_MAX) -> Heard:
     """Write what is to stand, read every calendar, judge. Nothing is guessed: no answer in time is UNREACHABLE."""
+    heard, _ = await hold(world, reservation_id, seconds)
+    return heard
+
+
+async def hold(
+    world: World, reservation_id: str, seconds: float = HOLD_SECONDS_MAX
+) -> tuple[Heard, Reservation | None]:
+    """The same, with the reservation as it was judged."""
     until = monotonic() + seconds
     plan = await world.database.run(calendar_holds.plan, reservation_id)
     if plan is None:
-        return Heard.CLEAN
-    failures = await _write_all(world, plan, seconds)
-    if failures:
-        return Heard.UNREACHABLE
-    judged = await _ask_and_judge(world, plan, max(0.01, until - monotonic()))
+        return Heard.CLEAN, None
+    wrote = await _write_all(world, plan, seconds)
+    if _failures(wrote):
+        await world.database.single(calendar_holds.record, wrote)
+        return Heard.UNREACHABLE, None
+    judged = await _ask_and_judge(world, plan, wrote, max(0.01, until - monotonic()))
     if judged is None:
-        return Heard.UNREACHABLE
-    return Heard.CONFLICT if judged.calendar_verdict is CalendarVerdict.CONFLICT else Heard.CLEAN
+        return Heard.UNREACHABLE, None
+    conflict = judged.calendar_verdict is CalendarVerdict.CONFLICT
+    return Heard.CONFLICT if conflict else Heard.CLEAN, judged
 
 
 async def ask_again(world: World, reservation_id: str) -> None:
@@ -122,15 +136,16 @@ async def settled(world: World, reservation: Reservation, check: CalendarCheck) 
         await asyncio.sleep(max(0.0, (settled_at(reservation) - now).total_seconds()))
 
 
-async def _write_all(world: World, plan: Plan, seconds: float) -> list[HoldfirstError]:
-    """All at once; what went wrong."""
-    if not plan.write:
-        return []
+async def _write_all(world: World, plan: Plan, seconds: float) -> Wrote:
+    """All at once; whoever asked for it writes down how it ended."""
     outcomes = await asyncio.gather(*[_write(world, one, seconds) for one in plan.write])
-    await world.database.run(calendar_holds.record, list(zip(plan.write, outcomes, strict=True)))
+    return list(zip(plan.write, outcomes, strict=True))
+
+
+def _failures(wrote: Wrote) -> list[HoldfirstError]:
     return [
         one.error or ProviderUnavailable("the event was taken away; it is written again")
-        for one in outcomes
+        for _, one in wrote
         if one.error is not None or one.gone
     ]
 
@@ -151,10 +166,16 @@ async def _write(world: World, one: ToWrite, seconds: float) -> Outcome:
         return Outcome(error=error)
 
 
-async def _ask_and_judge(world: World, plan: Plan, seconds: float) -> Reservation | None:
-    """None: a calendar did not answer, and there is no verdict."""
+async def _ask_and_judge(world: World, plan: Plan, wrote: Wrote, seconds: float) -> Reservation | None:
+    """None: a calendar did not answer, and there is no verdict. `wrote`: not written down yet; one transaction less for
+    whoever waits.
+    """
     seen = await _read_all(world, plan, seconds)
-    return None if seen is None else await world.database.run(calendar_holds.judge, plan, seen, world.limits)
+    if seen is not None:
+        return await world.database.run(calendar_holds.judge, plan, seen, wrote, world.limits)
+    if wrote:
+        await world.database.single(calendar_holds.record, wrote)
+    return None
 
 
 async def _read_all(world: World, plan: Plan, seconds: float) -> dict[str, Sequence[Occurrence]] | None:
@@ -188,13 +209,12 @@ def _nobody_asked(plan: Plan) -> bool:
         return False
     if plan.reservation.calendar_verdict is CalendarVerdict.PENDING:
         return True
-    look = _second_look(plan)
+    look = _second_look(plan.reservation, plan)
     return look is not None and look <= plan.now
 
 
-def _second_look(plan: Plan) -> datetime | None:
+def _second_look(reservation: Reservation, plan: Plan) -> datetime | None:
     """Under `strict`: when to ask again, so that a confirm finds an answer that counts."""
-    reservation = plan.reservation
     asked = reservation.verified_at
     strict = plan.rules.calendar_check is CalendarCheck.STRICT and plan.status is Status.HELD
     if not strict or asked is None or asked >= settled_at(reservation):

@@ -3,7 +3,7 @@
 
 import msgspec
 
-from holdfirst.effects.hold_calendars import Heard, ask_calendars, calendar_unreachable
+from holdfirst.effects.hold_calendars import Heard, calendar_unreachable, hold
 from holdfirst.effects.world import World
 from holdfirst.errors import Busy
 from holdfirst.flows import calendar_holds, keyed
@@ -100,10 +100,8 @@ async def _in_calendars(world: World, made: Made, wanted: Wanted, request: Reser
         # The job, which is due now, writes and asks; under `fast`, confirm waits for its verdict.
         world.database.on_announce({(CHANNEL, "")})
         return made
-    heard = await ask_calendars(world, reservation.id)
-    if heard is Heard.CLEAN:
-        judged = await world.database.single(reservations.load, reservation.id)
-        assert judged is not None
+    heard, judged = await hold(world, reservation.id)
+    if judged is not None and heard is Heard.CLEAN:
         return Made(judged, made.event_type)
     key = reservations.key_of(wanted.item)
     await world.database.run(calendar_holds.abandon, reservation.id, key)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
+from msgspec.structs import replace
 
 from holdfirst.calendar.calendar_event import CalendarEvent, EventState, Occurrence
 from holdfirst.calendar.wanted import wanted_event, wanted_state
@@ -25,12 +26,14 @@ from holdfirst.reservation.reservation import (
 )
 from holdfirst.settings import Limits
 from holdfirst.store import calendar_events, calendars, catalog, idempotency, jobs, payments, reservations
-from holdfirst.store.calendar_events import Written, WrittenEvent
+from holdfirst.store.calendar_events import Ended, Written, WrittenEvent
 from holdfirst.store.calendars import Calendar, Connection, ConnectionStatus, WhenBroken
 from holdfirst.store.database import Tx
 
 LEASE = timedelta(seconds=40)
-"""Longer than a write may take, however often it is tried within one call."""
+"""Longer than a write and the reading after it may take, however often they are tried within one call."""
+LOOK_AGAIN = timedelta(seconds=2)
+"""While somebody else writes: they are mostly done long before their lease is over."""
 DOUBT = timedelta(seconds=60)
 """How long a request that was given up may still arrive."""
 
@@ -51,13 +54,14 @@ class ToAsk(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """As of `now`. `again_at`: when there is more to do, or somebody else's write is over."""
+    """As of `now`. `own`: uids of its events. `again_at`: when there is more to do, or somebody else's write may be over."""
 
     reservation: Reservation
     rules: EventTypeRules
     status: Status
     write: Sequence[ToWrite]
     ask: Sequence[ToAsk]
+    own: frozenset[str]
     again_at: datetime | None
     now: datetime
 
@@ -90,15 +94,19 @@ async def plan(tx: Tx, reservation_id: str) -> Plan | None:
         if calendar.writable
         and (state := wanted_state(reservation, now, destination=calendar.destination)) is not None
     }
-    if wanted:
-        await calendar_events.expect(tx, reservation.account_id, reservation.id, list(wanted))
-    write, again = await _leased(tx, reservation, event_type.rules, wanted, now)
+    events = await calendar_events.of_reservation(tx, reservation.id)
+    missing = wanted.keys() - {one.calendar_id for one in events}
+    events += [
+        calendar_events.not_written(reservation.account_id, reservation.id, one) for one in sorted(missing)
+    ]
+    wrong, again = _wrong(reservation, event_type.rules, events, wanted, now)
     return Plan(
         reservation=reservation,
         rules=event_type.rules,
         status=status_at(reservation, now),
-        write=write,
+        write=await _leased(tx, reservation.account_id, wrong, in_use, now) if wrong else [],
         ask=[ToAsk(*place) for place in in_use if _asked(*place)],
+        own=frozenset(one.uid for one in events),
         again_at=again,
         now=now,
     )
@@ -118,58 +126,59 @@ async def plan_of_move(tx: Tx, reservation_id: str, start: datetime, hosts: tupl
         status=status_at(reservation, now),
         write=[],
         ask=[ToAsk(*place) for place in in_use if _asked(*place)],
+        own=frozenset(),
         again_at=None,
         now=now,
     )
 
 
-async def _leased(
-    tx: Tx, reservation: Reservation, rules: EventTypeRules, wanted: Mapping[str, EventState], now: datetime
-) -> tuple[list[ToWrite], datetime | None]:
-    """What does not stand as it should, leased to us; and when to look again at what is leased, or in doubt."""
+def _wrong(
+    reservation: Reservation,
+    rules: EventTypeRules,
+    events: Sequence[WrittenEvent],
+    wanted: Mapping[str, EventState],
+    now: datetime,
+) -> tuple[list[tuple[WrittenEvent, CalendarEvent | None]], datetime | None]:
+    """What does not stand as it should, and how it should; and when to look again at what is leased, or in doubt."""
     wrong: list[tuple[WrittenEvent, CalendarEvent | None]] = []
-    done: list[str] = []
     again: list[datetime] = []
-    for written in await calendar_events.of_reservation(tx, reservation.id):
+    for written in events:
         event = _event(reservation, rules, written, wanted.get(written.calendar_id))
         if written.lease_until is not None and written.lease_until > now:
-            again.append(written.lease_until)
-        elif event is None and written.state is Written.ABSENT and written.doubtful_until is None:
-            done.append(written.calendar_id)
+            again.append(min(written.lease_until, now + LOOK_AGAIN))
         elif event is None and written.state is Written.ABSENT and _is_ahead(written.doubtful_until, now):
             again.append(written.doubtful_until or now)
-        elif event is None or not _stands(written, event):
+        elif not _stands(written, event):
             wrong.append((written, event))
-    await calendar_events.forget(tx, reservation.id, done)
-    return await _to_write(tx, reservation, wrong, now), min(again, default=None)
+    return wrong, min(again, default=None)
 
 
-async def _to_write(
+async def _leased(
     tx: Tx,
-    reservation: Reservation,
+    account_id: str,
     wrong: Sequence[tuple[WrittenEvent, CalendarEvent | None]],
+    in_use: Sequence[tuple[Calendar, Connection]],
     now: datetime,
 ) -> list[ToWrite]:
-    if not wrong:
-        return []
-    in_use = await calendars.calendars_of_hosts(tx, reservation.hosts)
+    """To us, to be written."""
     places = {calendar.id: (calendar, connection) for calendar, connection in in_use}
-    leased = await calendar_events.lease(tx, [written for written, _ in wrong], now + LEASE)
-    found = []
-    for (before, event), written in zip(wrong, leased, strict=True):
-        # One that was disconnected: what we wrote there is still to be taken away.
-        place = places.get(written.calendar_id) or await calendars.load_calendar(tx, written.calendar_id)
-        assert place is not None
-        found.append(
-            ToWrite(
-                written=written,
-                event=event,
-                calendar=place[0],
-                connection=place[1],
-                lost=before.state is Written.UNKNOWN,
-            )
+    for before, _ in wrong:
+        if before.calendar_id not in places:
+            # One that was disconnected: what we wrote there is still to be taken away.
+            place = await calendars.load_calendar(tx, before.calendar_id)
+            assert place is not None
+            places[before.calendar_id] = place
+    leased = await calendar_events.lease(tx, account_id, [before for before, _ in wrong], now + LEASE)
+    return [
+        ToWrite(
+            written=written,
+            event=event,
+            calendar=places[written.calendar_id][0],
+            connection=places[written.calendar_id][1],
+            lost=before.state is Written.UNKNOWN,
         )
-    return found
+        for (before, event), written in zip(wrong, leased, strict=True)
+    ]
 
 
 def _is_ahead(instant: datetime | None, now: datetime) -> bool:
@@ -182,7 +191,9 @@ def _event(
     return None if state is None else wanted_event(reservation, rules, written.uid, state)
 
 
-def _stands(written: WrittenEvent, event: CalendarEvent) -> bool:
+def _stands(written: WrittenEvent, event: CalendarEvent | None) -> bool:
+    if event is None:
+        return written.state is Written.ABSENT and written.doubtful_until is None
     return written.state.value == event.state.value and written.fingerprint == event.fingerprint
 
 
@@ -199,49 +210,51 @@ class Outcome(msgspec.Struct, frozen=True):
     error: HoldfirstError | None = None
 
 
-async def record(tx: Tx, written: Sequence[tuple[ToWrite, Outcome]]) -> None:
-    """All of them at once: a request that waits for ten calendars commits once."""
-    for one, outcome in written:
-        if outcome.gone:
-            # A hold is written again, under another id; of a confirmed one, the sync will have its say.
-            await calendar_events.next_generation(tx, one.written, one.calendar.account_id)
-        elif outcome.error is not None:
-            # It may have been done, or may still be.
-            await calendar_events.record(
-                tx, one.written, state=Written.UNKNOWN, fingerprint=None, etag=one.written.etag
-            )
-        elif one.event is None:
-            await calendar_events.record(
-                tx,
-                one.written,
-                state=Written.ABSENT,
-                fingerprint=None,
-                etag=None,
-                doubtful_for=DOUBT if one.lost else None,
-            )
-        else:
-            await calendar_events.record(
-                tx,
-                one.written,
-                state=Written(one.event.state.value),
-                fingerprint=one.event.fingerprint,
-                etag=outcome.etag,
-            )
+Wrote = Sequence[tuple[ToWrite, Outcome]]
+"""What was to be written, and how that ended."""
+
+
+async def record(tx: Tx, wrote: Wrote) -> None:
+    """All of them at once: a request that waits for ten calendars writes down once what became of them."""
+    if wrote:
+        await calendar_events.record(tx, [_ended(*one) for one in wrote], DOUBT)
+
+
+def _ended(one: ToWrite, outcome: Outcome) -> Ended:
+    if outcome.gone:
+        # A hold is written again, under another id; of a confirmed one, the sync will have its say.
+        return Ended(calendar_events.next_of(one.written, one.calendar.account_id))
+    if outcome.error is not None:
+        # It may have been done, or may still be.
+        return Ended(replace(one.written, state=Written.UNKNOWN, fingerprint=None))
+    if one.event is None:
+        gone = replace(one.written, state=Written.ABSENT, fingerprint=None, etag=None)
+        return Ended(gone, doubtful=one.lost)
+    state, print_ = Written(one.event.state.value), one.event.fingerprint
+    return Ended(replace(one.written, state=state, fingerprint=print_, etag=outcome.etag))
+
+
+def in_doubt(wrote: Wrote) -> bool:
+    """Whether something that was taken away may still arrive, so that somebody is to look again."""
+    return any(one.event is None and one.lost for one, _ in wrote)
 
 
 async def strangers(tx: Tx, asked: Plan, seen: Mapping[str, Sequence[Occurrence]]) -> list[Occurrence]:
     """What is in the way: everything but this reservation's own events, and the same host's others, on which our claims
     have the word. Another host's, in a calendar that two share, is in the way.
     """
+    others = [one.uid for found in seen.values() for one in found if one.uid not in asked.own]
+    if not others:
+        return []
     hosts = {one.calendar.id: one.calendar.host_id for one in asked.ask}
-    ours = await calendar_events.known(tx, [one.uid for found in seen.values() for one in found])
+    ours = await calendar_events.known(tx, others)
     of_this = {uid for uid, reservation_id, _ in ours if reservation_id == asked.reservation.id}
     of_host = {(uid, host_id) for uid, _, host_id in ours}
     return [
         one
         for calendar_id, found in seen.items()
         for one in found
-        if one.uid not in of_this and (one.uid, hosts[calendar_id]) not in of_host
+        if one.uid not in asked.own | of_this and (one.uid, hosts[calendar_id]) not in of_host
     ]
 
 
@@ -249,14 +262,17 @@ async def judge(
     tx: Tx,
     asked: Plan,
     seen: Mapping[str, Sequence[Occurrence]],
+    wrote: Wrote,
     limits: Limits,
 ) -> Reservation:
     """The verdict, under the reservation's row lock; every calendar has answered. A conflict ends a hold at once,
-    before money moves; what is confirmed is flagged, and what is being captured is decided there.
+    before money moves; what is confirmed is flagged, and what is being captured is decided there. What was written before
+    they were asked is written down with it.
     """
     reservation = await reservations.lock(tx, asked.reservation.id)
     assert reservation is not None
     attempts = await payments.lock_all(tx, reservation.id)
+    await record(tx, wrote)
     now = await tx.now()
     if (reservation.start, reservation.hosts) != (asked.reservation.start, asked.reservation.hosts):
         # It has moved meanwhile: what was asked is not about it.
@@ -267,6 +283,10 @@ async def judge(
         return reservation
     status = status_at(reservation, now)
     judged = verified(reservation, verdict, asked.now)
+    if conflict:
+        # The slots are not to offer this time until the next poll.
+        for one in asked.ask:
+            await jobs.enqueue(tx, reservation.account_id, "sync_calendar", one.calendar.id, due=now)
     if conflict and status is Status.HELD and not _cannot_be_closed(attempts):
         return await _end(tx, judged, attempts, now, limits)
     await reservations.save(tx, judged)

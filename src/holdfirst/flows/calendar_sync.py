@@ -24,7 +24,7 @@ WHOLE_EVERY = timedelta(days=1)
 
 
 class ToSync(msgspec.Struct, frozen=True, kw_only=True):
-    """`token` None: all of it. `known`: ref → (etag, uid). `ours`: uid → etag of what we have there."""
+    """`token` None: all of it. `known`: ref → (etag, uid). `ours`: uid → etag of what we have there and is not over."""
 
     calendar: Calendar
     connection: Connection
@@ -64,7 +64,7 @@ async def load(tx: Tx, calendar_id: str) -> ToSync | None:
         calendar=calendar,
         connection=connection,
         known=await calendar_items.known_items(tx, calendar_id),
-        ours=await calendar_events.standing(tx, calendar_id),
+        ours=await calendar_events.standing(tx, calendar_id, now + AHEAD),
         token=calendar.token if fresh else None,
         told=await calendar_watches.told(tx, calendar_id),
         now=now,
@@ -72,16 +72,19 @@ async def load(tx: Tx, calendar_id: str) -> ToSync | None:
 
 
 def gone(asked: ToSync, changes: Changes) -> dict[str, str]:
-    """What was there and is not: ref → uid. Ours also where no reading has ever seen it: it came and went between two."""
+    """What was there and is not: ref → uid. Ours also where no reading has ever seen it: it came and went between two, and some
+    servers tell nothing of such a one.
+    """
     there = {one.ref for one in changes.changed} | set(changes.unchanged)
     missing = set(changes.removed) | (set(asked.known) - there if changes.whole else set())
     found = {ref: asked.known[ref][1] for ref in missing if ref in asked.known and ref not in there}
     seen = {one.uid for one in changes.changed} | {asked.known[ref][1] for ref in changes.unchanged}
+    before = {uid for _, uid in asked.known.values()}
     for uid, etag in asked.ours.items():
         # What a company names itself has its name at the head of the etag.
         name = etag.partition(" ")[0]
-        named = changes.whole or any(uid in ref or ref == name for ref in changes.removed)
-        if named and uid not in seen and uid not in found.values():
+        named = any(uid in ref or ref == name for ref in changes.removed)
+        if (changes.whole or named or uid not in before) and uid not in seen and uid not in found.values():
             found[uid] = uid
     return found
 
@@ -157,6 +160,9 @@ async def _missed(tx: Tx, calendar: Calendar, written: WrittenEvent, so_far: int
     assert reservation is not None
     now = await tx.now()
     if written.state not in (Written.HOLD, Written.CONFIRMED) or written.lease_until is not None:
+        return False
+    if reservation.end <= now:
+        # A host who tidies up last week calls nothing off.
         return False
     if status_at(reservation, now) is Status.CONFIRMED and written.state is Written.CONFIRMED:
         return await event_deleted(tx, calendar, written, so_far=so_far)

@@ -36,18 +36,43 @@ class WrittenEvent(msgspec.Struct, frozen=True, kw_only=True):
     changed_by_host: str | None
 
 
-async def expect(tx: Tx, account_id: str, reservation_id: str, calendar_ids: Sequence[str]) -> None:
-    """A row for each of these calendars; nothing is written there before this has committed."""
-    await tx.execute(
-        """
-        insert into calendar_event (reservation_id, calendar_id, account_id, uid)
-        select $1, calendar_id, $2, uid from unnest($3::text[], $4::text[]) named(calendar_id, uid)
-        on conflict (reservation_id, calendar_id) do nothing
-        """,
-        reservation_id,
-        account_id,
-        list(calendar_ids),
-        [event_uid(account_id, reservation_id, one, 0) for one in calendar_ids],
+class Ended(msgspec.Struct, frozen=True):
+    """A write that is over: the event as it is since, absent where it was taken away or never came to be.
+
+    `doubtful`: what was asked for before may still arrive.
+    """
+
+    event: WrittenEvent
+    doubtful: bool = False
+
+
+def not_written(account_id: str, reservation_id: str, calendar_id: str) -> WrittenEvent:
+    """What there is of a reservation in a calendar that nothing was ever written into for it."""
+    return WrittenEvent(
+        reservation_id=reservation_id,
+        calendar_id=calendar_id,
+        generation=0,
+        uid=event_uid(account_id, reservation_id, calendar_id, 0),
+        state=Written.ABSENT,
+        fingerprint=None,
+        etag=None,
+        doubtful_until=None,
+        lease_until=None,
+        token=0,
+        changed_by_host=None,
+    )
+
+
+def next_of(event: WrittenEvent, account_id: str) -> WrittenEvent:
+    """It was taken away: another id from now on, since some servers never let the old one be used again."""
+    later = event.generation + 1
+    return msgspec.structs.replace(
+        event,
+        generation=later,
+        uid=event_uid(account_id, event.reservation_id, event.calendar_id, later),
+        state=Written.ABSENT,
+        fingerprint=None,
+        etag=None,
     )
 
 
@@ -69,58 +94,73 @@ async def changed_by_host(tx: Tx, reservation_id: str) -> str | None:
     return changed
 
 
-async def lease(tx: Tx, events: Sequence[WrittenEvent], until: datetime) -> list[WrittenEvent]:
-    """Events of one reservation. From here on nobody knows what stands there, until it is recorded."""
-    await tx.execute(
-        "update calendar_event set state = 'unknown', lease_until = $3, token = token + 1"
-        " where reservation_id = $1 and calendar_id = any($2)",
+async def lease(
+    tx: Tx, account_id: str, events: Sequence[WrittenEvent], until: datetime
+) -> list[WrittenEvent]:
+    """Events of one reservation, whose row is locked; nothing is written there before this has committed. From here on
+    nobody knows what stands there, until it is recorded. No token comes twice, though rows go and are made again.
+    """
+    rows = await tx.rows(
+        """
+        insert into calendar_event (reservation_id, calendar_id, account_id, uid, state, lease_until, token)
+        select $1, calendar_id, $2, uid, 'unknown', $5, nextval('calendar_event_token')
+        from unnest($3::text[], $4::text[]) named(calendar_id, uid)
+        on conflict (reservation_id, calendar_id) do update
+        set state = 'unknown', lease_until = excluded.lease_until, token = excluded.token
+        returning calendar_id, token
+        """,
         events[0].reservation_id,
+        account_id,
         [one.calendar_id for one in events],
+        [one.uid for one in events],
         until,
     )
-    return [msgspec.structs.replace(one, lease_until=until, token=one.token + 1) for one in events]
+    tokens = {row["calendar_id"]: row["token"] for row in rows}
+    return [msgspec.structs.replace(one, lease_until=until, token=tokens[one.calendar_id]) for one in events]
 
 
-async def record(
-    tx: Tx,
-    event: WrittenEvent,
-    *,
-    state: Written,
-    fingerprint: str | None,
-    etag: str | None,
-    doubtful_for: timedelta | None = None,
-) -> bool:
-    """How a write ended. False: somebody else had the lease by then, and nothing is recorded."""
-    tag = await tx.execute(
+async def record(tx: Tx, ended: Sequence[Ended], doubtful_for: timedelta) -> None:
+    """How writes ended; one statement. Where somebody else has the lease by now, nothing is recorded."""
+    await tx.execute(
         """
-        update calendar_event set state = $4, fingerprint = $5, etag = $6, lease_until = null,
-            doubtful_until = the_clock() + $7::interval
-        where reservation_id = $1 and calendar_id = $2 and token = $3
+        update calendar_event event set state = ended.state, fingerprint = ended.fingerprint, etag = ended.etag,
+            generation = ended.generation, uid = ended.uid, lease_until = null,
+            changed_by_host = case when ended.generation = event.generation then event.changed_by_host end,
+            doubtful_until = case when ended.doubtful then the_clock() + $10::interval end
+        from unnest(
+            $1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::integer[], $8::text[],
+            $9::boolean[]
+        ) ended(reservation_id, calendar_id, token, state, fingerprint, etag, generation, uid, doubtful)
+        where event.reservation_id = ended.reservation_id and event.calendar_id = ended.calendar_id
+          and event.token = ended.token
         """,
-        event.reservation_id,
-        event.calendar_id,
-        event.token,
-        state,
-        fingerprint,
-        etag,
+        [one.event.reservation_id for one in ended],
+        [one.event.calendar_id for one in ended],
+        [one.event.token for one in ended],
+        [one.event.state for one in ended],
+        [one.event.fingerprint for one in ended],
+        [one.event.etag for one in ended],
+        [one.event.generation for one in ended],
+        [one.event.uid for one in ended],
+        [one.doubtful for one in ended],
         doubtful_for,
     )
-    return tag != "UPDATE 0"
 
 
 async def next_generation(tx: Tx, event: WrittenEvent, account_id: str) -> None:
-    """It was taken away: another id from now on, since some servers never let the old one be used again."""
+    """A reading shows that it was taken away; whoever is writing it just now finds that out for itself."""
+    later = next_of(event, account_id)
     await tx.execute(
         """
-        update calendar_event set state = 'absent', fingerprint = null, etag = null, lease_until = null,
-            generation = $4, uid = $5, changed_by_host = null
-        where reservation_id = $1 and calendar_id = $2 and token = $3
+        update calendar_event set state = 'absent', fingerprint = null, etag = null, generation = $4, uid = $5,
+            changed_by_host = null
+        where reservation_id = $1 and calendar_id = $2 and token = $3 and lease_until is null
         """,
         event.reservation_id,
         event.calendar_id,
         event.token,
-        event.generation + 1,
-        event_uid(account_id, event.reservation_id, event.calendar_id, event.generation + 1),
+        later.generation,
+        later.uid,
     )
 
 
@@ -198,12 +238,16 @@ async def flagged(tx: Tx, host_id: str) -> list[str]:
     return [row["id"] for row in rows]
 
 
-async def forget(tx: Tx, reservation_id: str, calendar_ids: Sequence[str]) -> None:
-    """Nothing of it stands there, and nothing can still arrive."""
+async def sweep(tx: Tx) -> None:
+    """Forget what is gone for good. Not at once: a reading that began before it went still tells of it, and whoever takes
+    that in must know it as ours.
+    """
     await tx.execute(
-        "delete from calendar_event where reservation_id = $1 and calendar_id = any($2)",
-        reservation_id,
-        list(calendar_ids),
+        """
+        delete from calendar_event using reservation
+        where reservation.id = reservation_id and calendar_event.state = 'absent' and doubtful_until is null
+          and lease_until is null and coalesce(ended_at, confirmed_at) < the_clock() - interval '1 hour'
+        """
     )
 
 
@@ -236,12 +280,38 @@ async def of_calendar(tx: Tx, calendar_id: str) -> list[WrittenEvent]:
     return [_event(row) for row in rows]
 
 
-async def standing(tx: Tx, calendar_id: str) -> dict[str, str]:
-    """What we have there, as far as we know: uid → etag."""
+async def also_there(tx: Tx, calendar_id: str, uids: Sequence[str]) -> list[str]:
+    """Calendars for which these uids were written too, of the same host and for a reservation that is in this one: it is
+    connected twice.
+    """
     rows = await tx.rows(
-        "select uid, coalesce(etag, '') as etag from calendar_event"
-        " where calendar_id = $1 and state in ('hold', 'confirmed')",
+        """
+        select distinct other.calendar_id from calendar_event other
+        join calendar_event here on here.reservation_id = other.reservation_id and here.calendar_id = $1
+        join calendar on calendar.id = other.calendar_id
+        where other.uid = any($2) and other.calendar_id <> $1
+          and calendar.host_id = (select host_id from calendar where id = $1)
+        order by 1
+        """,
         calendar_id,
+        list(uids),
+    )
+    return [row["calendar_id"] for row in rows]
+
+
+async def standing(tx: Tx, calendar_id: str, until: datetime) -> dict[str, str]:
+    """What we have there, as far as we know, of reservations that are not over and begin before `until`: uid → etag. Of what a
+    host took away we know.
+    """
+    rows = await tx.rows(
+        """
+        select uid, coalesce(etag, '') as etag from calendar_event
+        join reservation on reservation.id = reservation_id
+        where calendar_id = $1 and state in ('hold', 'confirmed') and "end" > the_clock() and start < $2
+          and changed_by_host is distinct from 'deleted'
+        """,
+        calendar_id,
+        until,
     )
     return {row["uid"]: row["etag"] for row in rows}
 

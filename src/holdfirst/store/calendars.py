@@ -288,7 +288,7 @@ async def calendars_of_hosts(tx: Tx, host_ids: Sequence[str]) -> list[tuple[Cale
     """Those in use of connections that the host has let us into, broken ones included."""
     rows = await tx.rows(
         """
-        select calendar.* from calendar
+        select calendar, calendar_connection from calendar
         join calendar_connection on calendar_connection.id = connection_id
         where calendar.host_id = any($1) and calendar.deleted_at is null and (blocking or destination)
           and status <> 'pending'
@@ -296,13 +296,7 @@ async def calendars_of_hosts(tx: Tx, host_ids: Sequence[str]) -> list[tuple[Cale
         """,
         list(host_ids),
     )
-    by_id = {
-        row["id"]: _connection(row)
-        for row in await tx.rows(
-            "select * from calendar_connection where id = any($1)", [row["connection_id"] for row in rows]
-        )
-    }
-    return [(_calendar(row), by_id[row["connection_id"]]) for row in rows]
+    return [(_calendar(row["calendar"]), _connection(row["calendar_connection"])) for row in rows]
 
 
 async def load_calendar(tx: Tx, calendar_id: str) -> tuple[Calendar, Connection] | None:

@@ -6,6 +6,7 @@ once more. Jobs of one lane run in the order they were made, each after the one 
 version does not know is left alone.
 """
 
+import enum
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -31,6 +32,7 @@ class Job(msgspec.Struct, frozen=True):
     attempts: int
     token: int
     pulls: int
+    lane: str | None
 
 
 async def enqueue(
@@ -70,7 +72,7 @@ async def claim(tx: Tx, kinds: Sequence[str], lease: timedelta, limit: int) -> l
         )
         update job set lease_until = the_clock() + $2, token = nextval('job_id_seq'), attempts = attempts + 1
         from due where job.key = due.key
-        returning job.key, account_id, kind, subject, attempts, token, pulls
+        returning job.key, account_id, kind, subject, attempts, token, pulls, lane
         """,
         list(kinds),
         lease,
@@ -79,17 +81,27 @@ async def claim(tx: Tx, kinds: Sequence[str], lease: timedelta, limit: int) -> l
     return [Job(**row) for row in rows]
 
 
-async def finish(tx: Tx, job: Job) -> bool:
-    """Done: the row goes, unless somebody asked again meanwhile: then it is due now. False: the claim was lost."""
+class Finished(enum.StrEnum):
+    """What became of a job that is done."""
+
+    GONE = "gone"
+    AGAIN = "again"
+    """Somebody asked again meanwhile: it is due now."""
+    LOST = "lost"
+    """The claim was."""
+
+
+async def finish(tx: Tx, job: Job) -> Finished:
+    """Done: the row goes, unless somebody asked again meanwhile. Each statement may stand by itself."""
     gone = await tx.execute(
         "delete from job where key = $1 and token = $2 and pulls = $3", job.key, job.token, job.pulls
     )
     if gone != "DELETE 0":
-        return True
+        return Finished.GONE
     again = await tx.execute(
         "update job set lease_until = null, attempts = 0 where key = $1 and token = $2", job.key, job.token
     )
-    return again != "UPDATE 0"
+    return Finished.LOST if again == "UPDATE 0" else Finished.AGAIN
 
 
 async def snooze(tx: Tx, job: Job, due: datetime) -> None:
