@@ -11,7 +11,7 @@ import { squeezed } from "../squeezed.mjs"
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url))
 
-const LATER = /ManagePage|ManageBooking|later_steps|Countdown|HoldfirstForm|HoldfirstQuestion|HoldfirstPayment|HoldfirstSummary|calendar_links|composables\/form|frame\.ts|messages\//
+const LATER = /ManagePage|ManageBooking|later_steps|Countdown|HoldfirstForm|HoldfirstQuestion|HoldfirstPayment|HoldfirstSummary|calendar_links|composables\/form|messages\//
 const isNeededAtOnce = (id) => !LATER.test(id) && !id.endsWith("src/main.ts")
 
 export default defineConfig({

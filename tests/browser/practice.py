@@ -57,7 +57,9 @@ class Practice:
         host = self.ask("POST", "/v1/hosts", hours)
         shared = {"slug": slug, "name": "First consultation", "hosts": [host["id"]], "duration_minutes": 60}
         shared |= {"notice_minutes": from_midnight(0)}
-        self.ask("POST", "/v1/event-types", shared | {"price": PRICE} | rules)
+        self.ask(
+            "POST", "/v1/event-types", shared | {"price": PRICE, "payment_account": "pac_sandbox"} | rules
+        )
         return slug
 
     def page(self, slug: str, **query: str) -> str:

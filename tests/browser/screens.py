@@ -3,10 +3,12 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from playwright.async_api import Page
 
 from browser.practice import QUESTIONS, Practice, from_midnight
+from processes.running import until
 
 RULES = {
     "description": "We go through your situation in peace, and you leave with a plan of the next steps.",
@@ -41,6 +43,29 @@ async def nothing_free(page: Page, practice: Practice, query: str) -> None:
     await page.locator(".hf-times .hf-quiet").first.wait_for()
 
 
+async def just_taken(page: Page, practice: Practice, query: str) -> None:
+    slug = practice.offer(**RULES)
+    # This page hears of it from the refusal alone.
+    await page.route("**/slots/stream*", lambda route: route.abort())
+    await page.goto(practice.page(slug) + query)
+    time = page.locator(".hf-time").first
+    start = await time.get_attribute("data-start")
+    practice.ask("POST", "/v1/reservations", {"event_type": slug, "start": start})
+    await time.click()
+    await page.locator("[data-taken]").wait_for()
+
+
+async def places(page: Page, practice: Practice, query: str) -> None:
+    await page.goto(practice.page(practice.offer(**RULES, seats=8)) + query)
+    await page.locator(".hf-time").first.wait_for()
+
+
+async def no_answer(page: Page, practice: Practice, query: str) -> None:
+    await page.route("**/slots?*", lambda route: route.abort())
+    await page.goto(practice.page(practice.offer(**RULES)) + query)
+    await page.locator("[role=alert]").wait_for()
+
+
 async def details(page: Page, practice: Practice, query: str) -> None:
     await page.goto(practice.page(practice.offer(**RULES, questions=QUESTIONS, guests_max=2)) + query)
     await page.locator(".hf-time").first.click()
@@ -54,8 +79,12 @@ async def faults(page: Page, practice: Practice, query: str) -> None:
     await page.locator(".hf-fault").first.wait_for()
 
 
-async def paying(page: Page, practice: Practice, query: str) -> None:
-    await page.goto(practice.page(practice.offer(**RULES)) + query)
+async def paying(page: Page, practice: Practice, query: str, **rules: Any) -> None:
+    await _to_the_payment_page(page, practice.page(practice.offer(**RULES | rules)) + query)
+
+
+async def _to_the_payment_page(page: Page, address: str) -> None:
+    await page.goto(address)
     await page.locator(".hf-time").first.click()
     await _fill(page)
     await page.locator("[data-submit]").click()
@@ -74,6 +103,16 @@ async def not_paid(page: Page, practice: Practice, query: str) -> None:
     await page.locator(".hf-payment .hf-first").wait_for()
 
 
+async def reserved(page: Page, practice: Practice, query: str) -> None:
+    """Where the money is taken elsewhere, it ends here until the back end confirms."""
+    slug = practice.offer(**RULES, confirm_by="secret_key")
+    await page.goto(practice.page(slug) + _with(query, "payment=external"))
+    await page.locator(".hf-time").first.click()
+    await _fill(page)
+    await page.locator("[data-submit]").click()
+    await page.locator(".hf-payment").wait_for()
+
+
 async def window_open(page: Page, practice: Practice, query: str) -> None:
     await _pay_in_a_window(page, practice, query)
     await page.locator(".hf-payment .hf-first").wait_for()
@@ -86,8 +125,7 @@ async def window_blocked(page: Page, practice: Practice, query: str) -> None:
 
 
 async def _pay_in_a_window(page: Page, practice: Practice, query: str) -> None:
-    asked = f"{query}&payment=popup" if query else "?payment=popup"
-    await page.goto(practice.page(practice.offer(**RULES)) + asked)
+    await page.goto(practice.page(practice.offer(**RULES)) + _with(query, "payment=popup"))
     await page.locator(".hf-time").first.click()
     await _fill(page)
     await page.locator("[data-submit]").click()
@@ -104,8 +142,54 @@ async def returning(page: Page, practice: Practice, query: str) -> None:
     await page.goto(f"{practice.url}/r/{held['id']}{query}")
 
 
-async def booked(page: Page, practice: Practice, query: str) -> None:
-    await paying(page, practice, query)
+async def confirming(page: Page, practice: Practice, query: str) -> None:
+    """Back from the payment page before the company has said anything."""
+    slug = practice.offer(**RULES)
+    await _to_the_payment_page(page, practice.page(slug) + query)
+    [one] = practice.reservations(slug)
+    await page.goto(practice.page(slug) + _with(query, f"reservation={one['id']}"))
+    await page.locator(".hf-payment [role=status]").wait_for()
+
+
+async def expired_released(page: Page, practice: Practice, query: str) -> None:
+    """The hold ended on the payment page, somebody else has the time, and the bank lets the amount go."""
+    await _too_late(page, practice, query, "pac_sandbox", "released")
+
+
+async def expired_refunded(page: Page, practice: Practice, query: str) -> None:
+    """The same where a payment cannot be stopped: the money went over, and comes back."""
+    await _too_late(page, practice, query, _cannot_be_stopped(practice), "refunded")
+
+
+async def expired_watched(page: Page, practice: Practice, query: str) -> None:
+    """The hold ended on the payment page, and nobody can say yet whether the money still comes."""
+    await _too_late(page, practice, query, _cannot_be_stopped(practice), "watched")
+
+
+def _cannot_be_stopped(practice: Practice) -> str:
+    account = {"provider": "sandbox", "mode": "sale_uncloseable"}
+    made: str = practice.ask("POST", "/v1/payment-accounts", account)["id"]
+    return made
+
+
+async def _too_late(page: Page, practice: Practice, query: str, account: str, money: str) -> None:
+    """`money`: what becomes of it."""
+    slug = practice.offer(**RULES, hold_seconds=4, extensions_max=0, payment_account=account)
+    await _to_the_payment_page(page, practice.page(slug) + query)
+    [one] = practice.reservations(slug)
+    practice.until(one["id"], "expired")
+    practice.ask("POST", "/v1/reservations", {"event_type": slug, "start": one["start"]})
+    if money != "watched":
+        action = "authorize" if money == "released" else "pay"
+        practice.act(page.url.rsplit("/", 1)[1], action, force=True)
+    state = f"/r/{one['id']}/state"
+    until(lambda: practice.ask("GET", state)["money"] == money, f"{money} of {one['id']}")
+    await page.goto(practice.page(slug) + _with(query, f"reservation={one['id']}"))
+    await page.locator(".hf-summary[data-status=expired] [role=status]").wait_for()
+
+
+async def booked(page: Page, practice: Practice, query: str, **rules: Any) -> None:
+    await paying(page, practice, query, **rules)
     await page.locator("[value=pay]").click()
     await page.locator(".hf-summary[data-status=confirmed] a[target=_top]").wait_for()
 
@@ -116,8 +200,8 @@ async def expired(page: Page, practice: Practice, query: str) -> None:
     await page.locator(".hf-summary[data-status=expired]").wait_for()
 
 
-async def managing(page: Page, practice: Practice, query: str) -> None:
-    await booked(page, practice, query)
+async def managing(page: Page, practice: Practice, query: str, **rules: Any) -> None:
+    await booked(page, practice, query, **rules)
     link = await page.locator("a[target=_top]").get_attribute("href")
     assert link is not None
     address, _, secret = link.partition("#")
@@ -126,10 +210,22 @@ async def managing(page: Page, practice: Practice, query: str) -> None:
     await page.locator(".hf-danger").wait_for()
 
 
-async def cancelling(page: Page, practice: Practice, query: str) -> None:
-    await managing(page, practice, query)
+async def cancelling(page: Page, practice: Practice, query: str, **rules: Any) -> None:
+    await managing(page, practice, query, **rules)
     await page.locator(".hf-danger").click()
     await page.locator("[data-ask]").wait_for()
+
+
+async def cancelling_late(page: Page, practice: Practice, query: str) -> None:
+    """Nothing comes back any more."""
+    steps = [{"until_minutes_before": 0, "refund_percent": 0}]
+    await cancelling(page, practice, query, cancellation=steps)
+
+
+async def cancelled(page: Page, practice: Practice, query: str) -> None:
+    await cancelling(page, practice, query)
+    await page.locator(".manage .hf-danger").click()
+    await page.locator(".hf-summary[data-status=cancelled]").wait_for()
 
 
 async def moving(page: Page, practice: Practice, query: str) -> None:
@@ -137,6 +233,12 @@ async def moving(page: Page, practice: Practice, query: str) -> None:
     await page.locator(".manage .hf-button").first.click()
     await page.locator(".hf-time").nth(1).click()
     await page.locator(".manage .hf-first").wait_for()
+
+
+async def moved(page: Page, practice: Practice, query: str) -> None:
+    await moving(page, practice, query)
+    await page.locator(".manage .hf-first").click()
+    await page.locator(".hf-note[role=status]").wait_for()
 
 
 async def dead_link(page: Page, practice: Practice, query: str) -> None:
@@ -156,22 +258,37 @@ async def _fill(page: Page) -> None:
     await page.locator("[name=email]").fill("anna@example.org")
 
 
+def _with(query: str, more: str) -> str:
+    return f"{query}&{more}" if query else f"?{more}"
+
+
 SCREENS: dict[str, Go] = {
     "choosing": choosing,
+    "places": places,
     "nothing-free": nothing_free,
+    "just-taken": just_taken,
+    "no-answer": no_answer,
     "details": details,
     "faults": faults,
+    "reserved": reserved,
     "paying": paying,
     "not-yet-paid": not_yet_paid,
-    "not-paid": not_paid,
     "window-open": window_open,
     "window-blocked": window_blocked,
     "returning": returning,
+    "confirming": confirming,
+    "not-paid": not_paid,
     "booked": booked,
     "expired": expired,
+    "expired-released": expired_released,
+    "expired-refunded": expired_refunded,
+    "expired-watched": expired_watched,
     "managing": managing,
     "cancelling": cancelling,
+    "cancelling-late": cancelling_late,
+    "cancelled": cancelled,
     "moving": moving,
+    "moved": moved,
     "dead-link": dead_link,
     "no-page": no_page,
 }

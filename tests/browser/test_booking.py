@@ -19,6 +19,7 @@ from browser.practice import (
     reservation_of,
     to_payment,
 )
+from processes.running import until
 
 
 async def test_the_whole_paid_way(practice: Practice, browsers: Browsers) -> None:
@@ -246,8 +247,19 @@ async def test_a_declined_payment_can_be_tried_again(practice: Practice, browser
     await expect(page.get_by_role("heading", name="You are booked")).to_be_visible()
 
 
-async def test_the_hold_runs_out_on_the_payment_page(practice: Practice, browsers: Browsers) -> None:
-    slug = practice.offer(hold_seconds=3, extensions_max=0)
+@pytest.mark.parametrize(
+    ("mode", "action", "said"),
+    [
+        ("authorize", "authorize", "You have not been charged: your bank lets go of the amount"),
+        ("sale_uncloseable", "pay", "What you paid has been sent back to you."),
+    ],
+)
+async def test_the_hold_runs_out_on_the_payment_page(
+    practice: Practice, browsers: Browsers, mode: str, action: str, said: str
+) -> None:
+    """Not charged, or charged and paid back: what is so is said."""
+    account = practice.ask("POST", "/v1/payment-accounts", {"provider": "sandbox", "mode": mode})["id"]
+    slug = practice.offer(hold_seconds=3, extensions_max=0, payment_account=account)
     page = await browsers.page()
     await page.goto(practice.page(slug))
     await choose(page)
@@ -257,10 +269,15 @@ async def test_the_hold_runs_out_on_the_payment_page(practice: Practice, browser
     practice.until(one["id"], "expired")
     # Meanwhile the time is somebody else's.
     rival = practice.ask("POST", "/v1/reservations", {"event_type": slug, "start": one["start"]})
-    practice.act(ref, "authorize", force=True)
+    practice.act(ref, action, force=True)
+    state = f"/r/{one['id']}/state"
+    until(lambda: practice.ask("GET", state)["money"] in ("released", "refunded"), "the money's way back")
     await page.goto(practice.page(slug) + f"?reservation={one['id']}")
     await expect(page.get_by_role("heading", name="The time ran out")).to_be_visible()
-    await expect(page.get_by_text("You have not been charged")).to_be_visible()
+    await expect(page.get_by_text(said)).to_be_visible()
+    # Sentence by sentence: two in one line had lost what stood between them.
+    told = await page.locator(".hf-summary [role=status] p").all_inner_texts()
+    assert [one[-1] for one in told] == [".", "."]
     assert practice.read(rival["id"])["status"] == "held"
 
 
@@ -340,7 +357,7 @@ async def test_another_browser_sees_how_it_stands_and_nothing_personal(
     assert "anna" not in (await other.content()).lower()
 
 
-@pytest.mark.parametrize("refund", [100, 0])
+@pytest.mark.parametrize("refund", [100, 50, 0])
 async def test_cancelling_says_what_comes_back_before_the_click(
     practice: Practice, browsers: Browsers, refund: int
 ) -> None:
@@ -354,7 +371,8 @@ async def test_cancelling_says_what_comes_back_before_the_click(
     await page.get_by_role("button", name="Pay", exact=True).click()
     await page.get_by_role("link", name="Change or cancel").click()
     await page.get_by_role("button", name="Cancel this booking").click()
-    said = "you get €60.00 back" if refund else "you get no money back"
+    back = f"€{60 * refund / 100:.2f}"
+    said = f"you get {back} back" if refund else "you get no money back"
     await expect(page.get_by_text(said).first).to_be_visible()
     await page.get_by_role("button", name="Yes, cancel it").click()
     await expect(page.get_by_role("heading", name="This booking is cancelled")).to_be_visible()
@@ -364,6 +382,10 @@ async def test_cancelling_says_what_comes_back_before_the_click(
         one["payment"]["refund_due"]["amount_minor"] + one["payment"]["refunded"]["amount_minor"]
         == refund * 60
     )
+    await expect(page.get_by_text(f"{back} is on its way back to you.")).to_have_count(1 if refund else 0)
+    # Whoever knows the id alone is told of all or of nothing, and never that a part is all.
+    whole = ("refunding", "refunded") if refund == 100 else ("none",)
+    assert practice.ask("GET", f"/r/{one['id']}/state")["money"] in whole
 
 
 async def test_a_booking_is_moved(practice: Practice, browsers: Browsers) -> None:

@@ -24,7 +24,7 @@ def host_page(practice: Practice, body: str, script: str = "") -> str:
 
 TOLD = """
 window.told = []
-const types = ["ready", "resize", "slot", "submitting", "reserved", "released", "payment_started", "confirmed", "navigate"]
+const types = ["ready", "resize", "slot", "submitting", "reserved", "released", "hold_expired", "close", "payment_started", "confirmed", "navigate"]
 for (const type of types) document.addEventListener("holdfirst:" + type, (event) => told.push(event.detail))
 """
 
@@ -87,6 +87,36 @@ async def test_what_the_host_page_is_told(practice: Practice, browsers: Browsers
             "start": one["start"],
             "end": one["end"],
         }
+
+
+async def test_what_a_host_page_is_told_of_ends(practice: Practice, browsers: Browsers) -> None:
+    slug = practice.offer(hold_seconds=4, extensions_max=0)
+    body = f'<a id="link" href="{practice.page(slug)}" data-holdfirst="popup">Book</a>'
+    with pages_served({"/": host_page(practice, body), "/told.js": TOLD}) as shop:
+        page = await browsers.page()
+        await page.goto(shop)
+        await page.locator("#link").click()
+        frame = page.frame_locator("dialog iframe")
+        await frame.locator(".hf-time").first.click()
+        await frame.get_by_role("button", name="Another time").click()
+        await frame.locator(".hf-time").nth(1).click()
+        await expect(frame.get_by_role("heading", name="The time ran out")).to_be_visible(timeout=10_000)
+        await frame.get_by_role("button", name="Choose a time again").press("Escape")
+        await expect(page.locator("dialog")).to_have_count(0)
+        told = await page.evaluate(
+            "told.filter((one) => !['resize', 'slot', 'submitting'].includes(one.type))"
+        )
+        assert [one["type"] for one in told] == [
+            "ready",
+            "reserved",
+            "released",
+            "reserved",
+            "hold_expired",
+            "close",
+        ]
+        gone, lost = sorted(practice.reservations(slug), key=lambda one: one["created_at"])
+        assert (told[2]["reservation"], told[4]["reservation"]) == (gone["id"], lost["id"])
+        assert set(told[4]) == {"type", "reservation", "start", "end"}
 
 
 async def test_a_dialog_from_a_link_and_from_the_button(practice: Practice, browsers: Browsers) -> None:

@@ -2,9 +2,11 @@
 """Networks that fail, clocks that are wrong, servers that say no: a clear sentence, a way to go on, nothing lost."""
 
 import asyncio
+import statistics
 
+import httpx
 import pytest
-from playwright.async_api import Route, expect
+from playwright.async_api import Request, Route, expect
 
 from browser.conftest import Browsers
 from browser.practice import Practice, choose, fill, held_by, to_payment
@@ -12,7 +14,7 @@ from browser.practice import Practice, choose, fill, held_by, to_payment
 CPU_SLOWDOWN = 4
 # A phone on a good 4G line: 40 ms to and fro, ten megabits down and five up.
 NETWORK = {"offline": False, "latency": 40, "downloadThroughput": 1_250_000, "uploadThroughput": 625_000}
-VISITS_MAX = 8
+VISITS = 7
 FIRST_TIMES_MS_MAX = 1000
 # When the first times were in a frame that was drawn; each shift of the layout, and when.
 WATCH = """window.moves = []; window.seen = 0
@@ -212,18 +214,75 @@ async def first_times(practice: Practice, browsers: Browsers, slug: str) -> tupl
 async def test_times_are_there_within_a_second_on_a_phone_and_nothing_jumps_after(
     practice: Practice, browsers: Browsers
 ) -> None:
-    """The budget is one second, for the quickest of a few visits: what else this machine does can only add to it."""
+    """The middle one of a few visits, each by a phone that was never here; the first also warms the server."""
     slug = practice.offer()
-    visits: list[tuple[float, list[float]]] = []
-    while (
-        len(visits) < VISITS_MAX
-        and min([FIRST_TIMES_MS_MAX + 1, *(one for one, _ in visits)]) > FIRST_TIMES_MS_MAX
-    ):
-        visits.append(await first_times(practice, browsers, slug))
+    visits = [await first_times(practice, browsers, slug) for _ in range(VISITS)]
     times = [shown for shown, _ in visits]
     print(f"first times after {[round(one) for one in times]} ms")
-    assert min(times) <= FIRST_TIMES_MS_MAX, times
+    assert statistics.median(times) <= FIRST_TIMES_MS_MAX, times
     assert max(sum(after) for _, after in visits) < 0.01, visits
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/Los_Angeles"])
+@pytest.mark.parametrize("off_by_hours", [0, 24 * 40])
+async def test_times_are_asked_for_before_the_scripts_are_here_and_only_once(
+    practice: Practice, browsers: Browsers, zone: str, off_by_hours: int
+) -> None:
+    """The page, then everything else at once: two ways to the server and back before times are seen."""
+    slug = practice.offer(notice_minutes=0)
+    page = await browsers.page(timezone_id=zone)
+    await page.add_init_script(
+        f"{{ const now = Date.now.bind(Date); Date.now = () => now() + {off_by_hours} * 3600000 }}"
+    )
+    asked: list[str] = []
+    first = asyncio.Event()
+
+    def note(request: Request) -> None:
+        if "/slots?" in request.url:
+            asked.append(request.url)
+            first.set()
+
+    async def held_back(route: Route) -> None:
+        await asyncio.wait_for(first.wait(), 10)
+        await route.continue_()
+
+    page.on("request", note)
+    await page.route("**/assets/*.js", held_back)
+    await page.goto(practice.page(slug))
+    await expect(page.locator(".hf-time").first).to_be_visible()
+    assert asked.count(asked[0]) == 1
+    assert httpx.URL(asked[0]).params["time_zone"] == zone
+
+
+async def test_a_month_without_times_costs_one_question_more(practice: Practice, browsers: Browsers) -> None:
+    slug = practice.offer(notice_minutes=32 * 1440, horizon_days=70)
+    page = await browsers.page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/slots?" in request.url else None)
+    await page.goto(practice.page(slug))
+    await expect(page.locator(".hf-time").first).to_be_visible()
+    assert len(asked) == 2
+    await page.get_by_role("button", name="Next month").click()
+    await expect(page.locator(".hf-time").first).to_be_visible()
+    assert len(asked) == 3
+
+
+async def test_a_question_that_was_asked_early_and_lost_is_asked_again(
+    practice: Practice, browsers: Browsers
+) -> None:
+    slug = practice.offer()
+    page = await browsers.page()
+    asked = 0
+
+    async def answer(route: Route) -> None:
+        nonlocal asked
+        asked += 1
+        await (route.abort("connectionreset") if asked == 1 else route.continue_())
+
+    await page.route("**/slots?*", answer)
+    await page.goto(practice.page(slug))
+    await expect(page.locator(".hf-time").first).to_be_visible()
+    assert asked == 2
 
 
 async def test_what_jumps_would_be_seen(practice: Practice, browsers: Browsers) -> None:

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // This page inside somebody else's: one handshake, then one private port. The other side is judged by its origin.
 
-import type { BookingEvent, Holdfirst } from "@holdfirst/vue3"
-import { computed, shallowRef } from "vue"
-import type { Frame } from "./frame_none"
+import type { Booking, BookingEvent, Holdfirst } from "@holdfirst/vue3"
+import { shallowRef, type ShallowRef } from "vue"
 
 const PROTOCOL = 1
 /** Variables that a host page may set; their values are judged by the browser. */
@@ -18,6 +17,18 @@ const VARIABLES: Record<string, string> = {
   "--hf-radius": "border-radius",
   "--hf-font": "font-family",
 }
+
+export interface Frame {
+  framed: boolean
+  /** Where whoever holds the frame wants the customer back. */
+  returnUrl: ShallowRef<string | null>
+  /** False: nobody holds the frame who could go there. */
+  navigate(url: string): boolean
+  follow(booking: Booking): void
+}
+
+/** This page by itself: what a frame would have to do is nobody's work. */
+export const alone: Frame = { framed: false, returnUrl: shallowRef(null), navigate: () => false, follow: () => undefined }
 
 export function joinFrame(allowedOrigins: readonly string[], holdfirst: Holdfirst): Frame {
   const returnUrl = shallowRef<string | null>(null)
@@ -62,7 +73,6 @@ export function joinFrame(allowedOrigins: readonly string[], holdfirst: Holdfirs
   return {
     framed: true,
     returnUrl,
-    words: computed(() => holdfirst.words.value),
     navigate(url) {
       if (port === null) return false
       send({ type: "navigate", url })

@@ -3,10 +3,11 @@
 
 import { createHoldfirst } from "@holdfirst/vue3"
 import "@holdfirst/vue3/style.css"
-import { createApp, defineAsyncComponent } from "vue"
+import { createApp } from "vue"
 import { readBootstrap, readWishes, serverRoot } from "./bootstrap"
 import BookPage from "./BookPage.vue"
-import { alone } from "./frame_none"
+import { firstAnswer } from "./first_answer"
+import { alone, joinFrame } from "./frame"
 import "./page.css"
 
 const bootstrap = readBootstrap()
@@ -18,6 +19,7 @@ if (wishes.embed) root.dataset["embed"] = wishes.embed
 const holdfirst = createHoldfirst({
   baseUrl: serverRoot(bootstrap.page),
   publishableKey: bootstrap.key,
+  fetch: firstAnswer(),
   ...(wishes.timeZone ? { timeZone: wishes.timeZone } : {}),
 })
 holdfirst.client.learnTime(bootstrap.server_time)
@@ -25,9 +27,7 @@ holdfirst.client.learnTime(bootstrap.server_time)
 const regional = navigator.languages.find((one) => one.toLowerCase().split("-")[0] === bootstrap.language)
 await holdfirst.setLocale(regional ?? bootstrap.language).catch(() => undefined)
 
-const framed = window.parent !== window
-const frame = framed
-  ? (await import("./frame")).joinFrame(bootstrap.event_type.allowed_origins ?? [], holdfirst)
-  : alone(holdfirst)
-const page = bootstrap.page === "manage" ? defineAsyncComponent(() => import("./ManagePage.vue")) : BookPage
+const frame =
+  window.parent !== window ? joinFrame(bootstrap.event_type.allowed_origins ?? [], holdfirst) : alone
+const page = bootstrap.page === "manage" ? (await import("./ManagePage.vue")).default : BookPage
 createApp(page, { bootstrap, wishes, frame }).use(holdfirst).mount("#app")

@@ -61,12 +61,24 @@ export class FakeServer {
     const verb = path.split("/")[4]
     if (!this.held || path.split("/")[3] !== this.held.id) return problem(404, "reservation_not_found")
     if (verb === "release") this.held = { ...this.held, status: "released" }
+    if (verb === "cancel") {
+      const payment = this.held.payment && { ...this.held.payment, refund_due: { amount_minor: 3000, currency: "EUR" } }
+      this.held = { ...this.held, status: "cancelled", payment }
+    }
+    if (verb === "reschedule") this.held = { ...this.held, start: String(body?.["start"]), sequence: this.held.sequence + 1 }
+    if (verb === "extend") {
+      const until = new Date(Date.parse(this.held.held_until) + 600_000).toISOString()
+      this.held = { ...this.held, held_until: until, extensions_left: 0 }
+    }
     if (verb === "confirm") {
       if (!this.held.payment) return problem(402, "payment_required")
       this.held = { ...this.held, status: "confirmed" }
     }
     if (verb === "checkout") {
-      const payment = { id: "pay_1", status: "open", checkout_url: "https://pay.example/1" }
+      const [amount, none] = [6000, 0].map((amount_minor) => ({ amount_minor, currency: "EUR" }))
+      const payment = {
+        id: "pay_1", status: "open", checkout_url: "https://pay.example/1", amount, refund_due: none, refunded: none,
+      }
       this.held = { ...this.held, payment } as unknown as Reservation
     }
     return this.json(this.seen())

@@ -7,7 +7,7 @@ const plain = (text: string) => text.replaceAll(/[\u00a0\u202f\u2009]/g, " ")
 
 it("tells a time in its zone, and the zone by name", () => {
   const formats = createFormats({ locale: "en-GB", timeZone: "America/New_York" })
-  expect(formats.time("2026-12-07T14:00:00Z")).toBe("9:00")
+  expect(formats.time("2026-12-07T14:00:00Z")).toBe("09:00")
   expect(formats.zoneName("2026-12-07T14:00:00Z")).toBe("New York (Eastern Standard Time)")
   expect(formats.zoneName("2026-07-07T14:00:00Z")).toContain("Daylight")
 })

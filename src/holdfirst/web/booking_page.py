@@ -25,11 +25,13 @@ from holdfirst.web.instants import z
 from holdfirst.web.languages import words_for
 from holdfirst.web.notices import notice, notice_to_operators
 from holdfirst.web.operation import PUBLIC, Call, Operation
-from holdfirst.web.page import template
+from holdfirst.web.page import digest, source, template
 
 ENTRY = "src/main.ts"
 SENTENCES = "../vue3/src/messages/{}.json"
 SHELL = template("shell.html")
+FIRST_TIMES = source("first_times.js")
+"""Runs before anything else of the page is here: one way to the server and back less until times are seen."""
 
 
 class HostTold(msgspec.Struct):
@@ -156,6 +158,7 @@ def _shell(
         script=f"{root}/assets/{scripts[0]}",
         preloads=[f"{root}/assets/{name}" for name in scripts[1:]],
         styles=[f"{root}/assets/{name}" for name in assets.styles(ENTRY)],
+        first_times=FIRST_TIMES,
         unlisted=bootstrap.page == "manage" or not bootstrap.livemode,
         bootstrap=_in_a_script(bootstrap),
     )
@@ -174,7 +177,7 @@ def _headers(framed_by: list[str] | None) -> dict[str, str]:
         ancestors = " ".join(["'self'", *framed_by]) if framed_by else "*"
     policy = {
         "default-src": "'none'",
-        "script-src": "'self'",
+        "script-src": f"'self' {digest(FIRST_TIMES)}",
         "style-src": "'self'",
         "connect-src": "'self'",
         "img-src": "'self' data:",

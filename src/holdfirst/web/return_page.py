@@ -143,6 +143,9 @@ def _money(payment: Payment | None) -> MoneySays:
     """Honest about money that came too late."""
     if payment is None:
         return MoneySays.NONE
+    if 0 < payment.refunded_minor + payment.refund_due_minor < payment.captured_minor:
+        # A part comes back: how much is for the customer alone, by the mail and on the page behind its link.
+        return MoneySays.NONE
     if payment.refunded_minor:
         return MoneySays.REFUNDED
     if payment.refund_due_minor or payment.late is Late.REFUNDED:

@@ -94,7 +94,6 @@ export function createSlots(holdfirst: Holdfirst, options: SlotsOptions) {
         looked = true
         if (Object.keys(days.value).length === 0 && !options.month) await showNextFree()
       }
-      watching?.nextChange(list.next_change_at, client.now())
     } catch (told) {
       if (!mine.signal.aborted) failed(told, refresh)
     }
@@ -130,6 +129,7 @@ export function createSlots(holdfirst: Holdfirst, options: SlotsOptions) {
     failures = 0
     day.value ??= firstFree()
     if (slot.value !== null && !isOffered(slot.value.start) && !kept) markTaken(slot.value)
+    watching?.nextChange(list.next_change_at, client.now())
   }
 
   function failed(told: unknown, again: () => Promise<void>): void {
@@ -179,17 +179,20 @@ export function createSlots(holdfirst: Holdfirst, options: SlotsOptions) {
     await refresh()
   }
 
-  /** The first month ahead that has something, as far as one question sees. */
+  /** The first month ahead that has something, as far as one question sees: its answer is what is shown. */
   async function showNextFree(): Promise<void> {
     const [, from] = monthBounds(month.value, timeZone.value)
+    const to = new Date(from.getTime() + LOOK_AHEAD_DAYS * DAY_MS)
     try {
-      const list = await ask(from, new Date(from.getTime() + LOOK_AHEAD_DAYS * DAY_MS))
+      const list = await ask(from, to)
       const found = Object.keys(list.days).sort()[0]
       nothingAhead.value = found === undefined
-      if (found !== undefined) {
-        await showMonth(found.slice(0, 7))
-        day.value = found
-      }
+      if (found === undefined) return
+      month.value = found.slice(0, 7)
+      selectDay(found)
+      take(list)
+      // A month that is longer than the question was asked for itself.
+      if (monthBounds(month.value, timeZone.value)[1] > to) await refresh()
     } catch (told) {
       failed(told, refresh)
     }

@@ -16,11 +16,7 @@ export type Formats = ReturnType<typeof createFormats>
 
 export function createFormats({ locale, timeZone, hourCycle }: FormatOptions) {
   const zone = isZone(timeZone) ? timeZone : "UTC"
-  const clock: Intl.DateTimeFormatOptions = {
-    hour: "numeric",
-    minute: "2-digit",
-    ...(hourCycle ? { hourCycle } : {}),
-  }
+  const clock: Intl.DateTimeFormatOptions = { timeStyle: "short", ...(hourCycle ? { hourCycle } : {}) }
   const made = new Map<string, Intl.DateTimeFormat>()
 
   function format(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
@@ -46,8 +42,7 @@ export function createFormats({ locale, timeZone, hourCycle }: FormatOptions) {
     month: (month: string) => onDate(`${month}-01`, { month: "long", year: "numeric" }),
     time: (instant: string) => at(instant, clock),
     dateLong: (instant: string) => at(instant, { weekday: "long", day: "numeric", month: "long", year: "numeric" }),
-    dateAndTime: (instant: string) =>
-      at(instant, { weekday: "long", day: "numeric", month: "long", year: "numeric", ...clock }),
+    dateAndTime: (instant: string) => at(instant, { dateStyle: "full", ...clock }),
     timeRange: (start: string, end: string) =>
       format({ ...clock, timeZone: zone }).formatRange(new Date(start), new Date(end)),
     zoneName: (instant: string | number) => zoneName(locale, zone, instant),
