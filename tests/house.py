@@ -43,6 +43,8 @@ class House:
     keys: dict[str, str] = field(default_factory=dict)
     host: str = ""
     hours: Any = field(default_factory=lambda: count(0))
+    outside: Any = None
+    """Companies and servers of a test's own."""
 
     def start(self) -> str:
         hour = next(self.hours)

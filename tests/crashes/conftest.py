@@ -4,12 +4,15 @@
 import json
 import subprocess
 import sys
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from pathlib import Path
+from secrets import token_bytes
 from typing import Any
 
 import pytest
 
+from calendars.servers import Server, radicale
 from processes.conftest import a_server, data_dir, place, practice, template
 
 __all__ = ["a_server", "data_dir", "place", "practice", "template"]
@@ -56,7 +59,19 @@ class Zygote:
 
 
 @pytest.fixture(scope="session")
+def caldav() -> Iterator[Server]:
+    """Outlives every victim."""
+    with radicale() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def zygote(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
-    zygote = Zygote(database_url, tmp_path_factory.mktemp("victim"))
+    data_dir = tmp_path_factory.mktemp("victim")
+    # A ring of two keys: what was sealed with the second can be sealed with the first.
+    (data_dir / "secret-key").write_text(
+        ",".join(urlsafe_b64encode(token_bytes(32)).decode() for _ in range(2))
+    )
+    zygote = Zygote(database_url, data_dir)
     yield zygote
     zygote.end()

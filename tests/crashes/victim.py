@@ -2,7 +2,7 @@
 """A server that dies at its k-th await, by SIGKILL: forked from a process that has imported everything.
 
 `python -m crashes.victim URL DATA_DIR` reads an order a line and answers a line. An order is a request to the real
-application, or a worker's work, and where to die. "Await" means: the event loop takes over. Nothing that others can see
+application, a worker's work, or what an operator does, and where to die. "Await" means: the event loop takes over. Nothing that others can see
 happens between two of them.
 """
 
@@ -19,6 +19,8 @@ from typing import Any
 import httpx
 
 import holdfirst
+from crashes.deeds import DEEDS, START
+from crashes.outside import NEIGHBOURS, PUBLIC, move_in
 from holdfirst import wiring
 from holdfirst.logs import set_up_logs
 from holdfirst.settings import Settings
@@ -138,16 +140,38 @@ async def due(tx: Tx) -> bool:
 
 async def _act(url: str, settings: Settings, order: dict[str, Any], say: Callable[..., None]) -> None:
     loop = asyncio.get_running_loop()
-    async with wiring.open_parts(settings, url, URL) as parts:
-        dying = Dying(order["die_at"], say, answered=order["answered"], each=order["each"])
+    dying = Dying(order["die_at"], say, answered=order["answered"], each=order["each"])
+    if order["deed"] == START:
+        loop.set_task_factory(dying.task)
+        await loop.create_task(_start(url, settings))
+        _end(dying, say, {})
+    async with wiring.open_parts(settings, url, PUBLIC) as parts:
+        move_in(parts.world, order["addresses"])
+        for before in order["before"]:
+            await _request(parts, before)
         loop.set_task_factory(dying.task)
         told: dict[str, Any] = {}
         if order["path"]:
             told = await loop.create_task(_request(parts, order))
+        elif order["deed"]:
+            await loop.create_task(_do(parts, order["deed"]))
         else:
             await loop.create_task(work_to_rest(wiring.worker(parts), parts))
-        say({"died_at": None, "stood_at": sorted(dying.stood_at), "answer": told})
-        os._exit(0)
+        _end(dying, say, told)
+
+
+async def _start(url: str, settings: Settings) -> None:
+    async with wiring.open_parts(settings, url, PUBLIC):
+        pass
+
+
+async def _do(parts: wiring.Parts, deed: str) -> None:
+    await DEEDS[deed](parts)
+
+
+def _end(dying: Dying, say: Callable[..., None], told: dict[str, Any]) -> None:
+    say({"died_at": None, "stood_at": sorted(dying.stood_at), "answer": told})
+    os._exit(0)
 
 
 def _fork(url: str, settings: Settings, order: dict[str, Any]) -> dict[str, Any]:
@@ -172,7 +196,7 @@ def _fork(url: str, settings: Settings, order: dict[str, Any]) -> dict[str, Any]
 async def _warm_up(url: str, settings: Settings) -> None:
     """What is imported and worked out at a first use, once and not in every child."""
     order = {"method": "GET", "path": "/healthz", "body": None, "key": None, "headers": {}}
-    async with wiring.open_parts(settings, url, URL) as parts:
+    async with wiring.open_parts(settings, url, PUBLIC) as parts:
         await _request(parts, order)
     gc.freeze()
     # It only wakes others sooner, on a connection of its own.
@@ -186,7 +210,7 @@ async def _never(_: Doorbell) -> None:
 def main() -> None:
     set_up_logs()
     url, data_dir = sys.argv[1:]
-    settings = Settings(data_dir=Path(data_dir), sandbox=True, hold_seconds_min=1)
+    settings = Settings(data_dir=Path(data_dir), sandbox=True, hold_seconds_min=1, allow_private=NEIGHBOURS)
     asyncio.run(_warm_up(url, settings))
     for line in sys.stdin:
         print(json.dumps(_fork(url, settings, json.loads(line))), flush=True)

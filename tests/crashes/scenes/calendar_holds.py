@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A reservation in its host's calendar: held, made firm, let go, moved, with strangers in the way."""
+
+from typing import Any
+
+from crashes.practices import Practice, practice
+from house import CUSTOMER, House
+
+from .case import Case, later, scene, verb, wish
+
+LATER = (5, 61, 61)
+"""A write that was given up may still arrive for a minute: what was taken away is looked for again after it."""
+
+
+async def _reserve(house: House, check: str, *, statuses: tuple[int, ...] = (201,)) -> Case:
+    here = await practice(house)
+    body = await here.wish(house, calendar_check=check)
+    case = Case(path="/v1/reservations", body=body, statuses=statuses, ends="held", practice=here)
+    case.waits = LATER
+    return case
+
+
+def about(here: Practice, held: dict[str, Any], name: str, body: Any = None, **more: Any) -> Case:
+    return verb(held, name, body, practice=here, waits=LATER, **more)
+
+
+@scene
+async def reserve_in_a_calendar(house: House, clock: Any) -> Case:
+    return await _reserve(house, "verified")
+
+
+@scene
+async def reserve_in_a_calendar_that_lags(house: House, clock: Any) -> Case:
+    return await _reserve(house, "strict")
+
+
+@scene
+async def reserve_and_ask_later(house: House, clock: Any) -> Case:
+    return await _reserve(house, "fast")
+
+
+@scene
+async def reserve_in_a_calendar_and_never_ask(house: House, clock: Any) -> Case:
+    return await _reserve(house, "local")
+
+
+async def _refused(house: House, clock: Any, statuses: tuple[int, ...]) -> Case:
+    """The client is told no, or was told of a hold that is given up a moment later; nobody has the time."""
+    case = await _reserve(house, "verified", statuses=statuses)
+    case.ends, case.events = None, 0
+    body = case.body
+
+    async def is_free(house: House) -> None:
+        told = await house.ask("GET", "/v1/reservations?limit=5")
+        ends = {one["status"] for one in told["data"] if one["start"] == body["start"].replace("+00:00", "Z")}
+        assert ends <= {"released"}, told
+
+    case.then = is_free
+    return case
+
+
+@scene
+async def reserve_where_a_stranger_stands(house: House, clock: Any) -> Case:
+    case = await _refused(house, clock, (409, 201))
+    assert case.practice is not None
+    case.practice.stranger(case.body["start"])
+    return case
+
+
+@scene
+async def reserve_where_nobody_answers(house: House, clock: Any) -> Case:
+    """Taken up again it is held: the calendar answers then."""
+    case = await _reserve(house, "verified", statuses=(201,))
+    house.outside.door.shut = "away"
+    return case
+
+
+@scene
+async def reserve_with_an_answer_that_is_lost(house: House, clock: Any) -> Case:
+    case = await _reserve(house, "verified")
+    house.outside.door.faults.append(("PUT", "lost"))
+    return case
+
+
+@scene
+async def reserve_where_a_reading_fails(house: House, clock: Any) -> Case:
+    case = await _reserve(house, "verified")
+    house.outside.door.faults += [("REPORT", "away")] * 9
+    return case
+
+
+@scene
+async def reserve_with_a_calendar_too_late(house: House, clock: Any) -> Case:
+    """It ran out while the calendar was asked."""
+    here = await practice(house)
+    held = await here.held(house, hold_seconds=30)
+    await later(clock, 31)
+    await wish(house, "calendars", held["id"])
+    return Case(held=held, ends="expired", practice=here, waits=LATER)
+
+
+@scene
+async def a_stranger_in_the_way_of_a_hold(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    held = await here.held(house)
+    here.stranger(held["start"])
+    await wish(house, "ask_calendars", held["id"])
+    return Case(held=held, ends="released", practice=here, waits=LATER)
+
+
+@scene
+async def a_stranger_whom_nobody_can_ask_about(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    held = await here.held(house)
+    house.outside.door.shut = "away"
+    await wish(house, "ask_calendars", held["id"])
+    return Case(held=held, ends="held", practice=here, waits=LATER)
+
+
+@scene
+async def confirm_in_a_calendar(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    held = await here.held(house)
+    await later(clock, 11)
+    return about(here, held, "confirm", {}, ends="confirmed", mails=("Confirmed",))
+
+
+@scene
+async def confirm_in_a_calendar_that_lags(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    held = await here.held(house, calendar_check="strict")
+    await later(clock, 6)
+    return about(here, held, "confirm", {}, ends="confirmed", mails=("Confirmed",))
+
+
+@scene
+async def confirm_where_a_stranger_stands(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    held = await here.held(house)
+    here.stranger(held["start"])
+    await later(clock, 11)
+    return about(here, held, "confirm", {}, ends="released", statuses=(409, 410))
+
+
+@scene
+async def confirm_again_where_the_event_was_taken_away(house: House, clock: Any) -> Case:
+    """Written again under another id."""
+    here = await practice(house)
+    held = await here.held(house)
+    for uid in here.ours():
+        here.take(uid)
+    return about(here, held, "confirm", {}, ends="confirmed", mails=("Confirmed",))
+
+
+@scene
+async def release_in_a_calendar(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    return about(here, await here.held(house), "release", ends="released")
+
+
+@scene
+async def work_on_a_release_in_a_calendar(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    held = await here.held(house)
+    assert (await house.verb(held, "release")).status_code == 200
+    return Case(held=held, ends="released", practice=here, waits=LATER)
+
+
+@scene
+async def work_on_a_write_whose_answer_was_lost(house: House, clock: Any) -> Case:
+    """It is looked for, before it is written once more."""
+    here = await practice(house)
+    house.outside.door.faults.append(("PUT", "lost"))
+    body = await here.wish(house, calendar_check="fast")
+    held = await house.ask("POST", "/v1/reservations", body)
+    await house.settle()
+    await later(clock, 61)
+    return Case(held=held, ends="held", practice=here, waits=LATER)
+
+
+@scene
+async def work_on_a_deletion_whose_answer_was_lost(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    held = await here.held(house)
+    assert (await house.verb(held, "release")).status_code == 200
+    house.outside.door.faults.append(("DELETE", "lost"))
+    return Case(held=held, ends="released", practice=here, waits=LATER)
+
+
+@scene
+async def work_on_a_write_that_is_denied(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    held = await here.held(house, calendar_check="fast")
+    assert (await house.verb(held, "confirm", {})).status_code == 200
+    house.outside.door.shut = "denied"
+    case = Case(held=held, ends="confirmed", mails=("Confirmed",), practice=here)
+    # Asked again in five minutes.
+    case.waits = (5, 301, 61)
+    return case
+
+
+@scene
+async def a_deadline_in_a_calendar(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    body = await here.wish(house) | {"hold_seconds": 30}
+    held = await house.ask("POST", "/v1/reservations", body)
+    await house.settle()
+    await later(clock, 31)
+    return Case(held=held, ends="expired", practice=here, waits=LATER)
+
+
+@scene
+async def cancel_in_a_calendar(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    return about(here, await here.confirmed(house), "cancel", {}, ends="cancelled", mails=("Cancelled",))
+
+
+@scene
+async def work_on_a_cancel_in_a_calendar(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    held = await here.confirmed(house)
+    assert (await house.verb(held, "cancel", {})).status_code == 200
+    return Case(held=held, ends="cancelled", mails=("Cancelled",), practice=here, waits=LATER)
+
+
+@scene
+async def move_a_hold_in_a_calendar(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    held = await here.held(house)
+    return about(here, held, "reschedule", {"start": house.start()}, ends="held")
+
+
+@scene
+async def move_what_is_confirmed_in_a_calendar(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    held = await here.confirmed(house)
+    body = {"start": house.start()}
+    return about(here, held, "reschedule", body, ends="confirmed", mails=("Moved",))
+
+
+@scene
+async def move_to_where_a_stranger_stands(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    held, start = await here.held(house), house.start()
+    here.stranger(start)
+    return about(here, held, "reschedule", {"start": start}, ends="held", statuses=(409,))
+
+
+@scene
+async def move_where_nobody_answers(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    held, start = await here.held(house), house.start()
+    house.outside.door.shut = "away"
+    return about(here, held, "reschedule", {"start": start}, ends="held", statuses=(200, 503))
+
+
+@scene
+async def change_what_a_calendar_tells(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    held = await here.confirmed(house)
+    case = about(here, held, "", ends="confirmed", method="PATCH", keyed=False)
+    case.path, case.body = f"/v1/reservations/{held['id']}", {"customer": CUSTOMER | {"name": "Berta"}}
+    return case
+
+
+@scene
+async def work_in_two_calendars_of_which_one_went(house: House, clock: Any) -> Case:
+    """A connection that was disconnected: what we wrote there is still taken away."""
+    here = await practice(house, when_moved="follow")
+    held = await here.confirmed(house)
+    await house.ask("DELETE", f"/v1/calendar-connections/{here.connection}")
+    del house.outside.practices[next(key for key, one in house.outside.practices.items() if one is here)]
+    return Case(held=held, ends="confirmed", practice=here, events=0, waits=LATER)

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a reading finds: strangers, events of ours that the host moved or deleted, strays; and doctor, who puts right."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from crashes.practices import Practice, practice
+from holdfirst.calendar.calendar_event import event_uid
+from holdfirst.store import calendar_events
+from holdfirst.store.database import Tx
+from house import House
+
+from .calendar_holds import LATER
+from .case import Case, later, scene, wish
+
+
+def _sync(here: Practice, **more: Any) -> Case:
+    case = Case(path=f"/v1/calendar-connections/{here.connection}/sync", body={}, practice=here, **more)
+    case.waits = LATER
+    return case
+
+
+async def _forget_token(house: House, here: Practice) -> None:
+    async def forget(tx: Tx) -> None:
+        await tx.execute("update calendar set token = null, whole_at = null where id = $1", here.calendar)
+
+    await house.run(forget)
+
+
+@scene
+async def read_a_calendar_from_the_start(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    for _ in range(4):
+        here.stranger(house.start())
+    await _forget_token(house, here)
+    return _sync(here, events=0)
+
+
+@scene
+async def read_what_changed(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    start = house.start()
+    at = here.stranger(start, "another")
+    await house.ask("POST", f"/v1/calendar-connections/{here.connection}/sync", {})
+    here.stranger(house.start(), "another")
+    here.stranger(start, "one-more")
+    assert at
+    await wish(house, "sync_calendar", here.calendar)
+    return Case(practice=here, events=0, waits=LATER)
+
+
+@scene
+async def read_what_is_gone(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    here.stranger(house.start(), "another")
+    await house.ask("POST", f"/v1/calendar-connections/{here.connection}/sync", {})
+    here.take("another")
+    return _sync(here, events=0)
+
+
+@scene
+async def read_a_stranger_over_a_hold(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    held = await here.held(house)
+    here.stranger(held["start"])
+    await wish(house, "sync_calendar", here.calendar)
+    return Case(held=held, practice=here, ends="released", waits=LATER)
+
+
+@scene
+async def read_a_stranger_over_what_is_confirmed(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    held = await here.confirmed(house)
+    here.stranger(held["start"])
+    return _sync(here, held=held, ends="confirmed")
+
+
+@scene
+async def read_that_a_stranger_went(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    held = await here.confirmed(house)
+    here.stranger(held["start"], "another")
+    await house.ask("POST", f"/v1/calendar-connections/{here.connection}/sync", {})
+    await house.settle()
+    here.take("another")
+    await wish(house, "sync_calendar", here.calendar)
+    return Case(held=held, practice=here, ends="confirmed", waits=LATER)
+
+
+async def _moved_by_host(house: House, here: Practice, hours: int, minutes: int = 60) -> dict[str, Any]:
+    held = await here.confirmed(house)
+    await house.ask("POST", f"/v1/calendar-connections/{here.connection}/sync", {})
+    [uid] = here.ours()
+    _move(here, uid, held, hours, minutes)
+    return held
+
+
+def _move(here: Practice, uid: str, held: dict[str, Any], hours: int, minutes: int = 60) -> None:
+    start = datetime.fromisoformat(held["start"]) + timedelta(hours=hours)
+    here.stranger(start.isoformat(), uid, minutes)
+
+
+@scene
+async def the_host_moves_an_event(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    held = await _moved_by_host(house, here, 240)
+    return _sync(here, held=held, ends="confirmed")
+
+
+@scene
+async def the_host_moves_an_event_and_back(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    held = await _moved_by_host(house, here, 240)
+    await house.ask("POST", f"/v1/calendar-connections/{here.connection}/sync", {})
+    [uid] = here.ours()
+    _move(here, uid, held, 0)
+    return _sync(here, held=held, ends="confirmed")
+
+
+@scene
+async def the_host_makes_an_event_longer(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    held = await _moved_by_host(house, here, 0, 90)
+    return _sync(here, held=held, ends="confirmed")
+
+
+@scene
+async def the_host_moves_an_event_and_is_followed(house: House, clock: Any) -> Case:
+    here = await practice(house, when_moved="follow")
+    held = await _moved_by_host(house, here, 240)
+    await wish(house, "sync_calendar", here.calendar)
+    case = Case(held=held, practice=here, ends="confirmed", mails=("Moved",), waits=LATER)
+
+    async def is_there(house: House) -> None:
+        start = datetime.fromisoformat(held["start"]) + timedelta(hours=240)
+        assert datetime.fromisoformat((await house.read(held))["start"]) == start
+
+    case.then = is_there
+    return case
+
+
+async def _deleted_by_host(house: House, policy: str) -> tuple[Practice, dict[str, Any]]:
+    here = await practice(house, when_deleted=policy)
+    held = await here.confirmed(house)
+    await house.ask("POST", f"/v1/calendar-connections/{here.connection}/sync", {})
+    [uid] = here.ours()
+    here.take(uid)
+    await wish(house, "sync_calendar", here.calendar)
+    return here, held
+
+
+@scene
+async def the_host_deletes_an_event(house: House, clock: Any) -> Case:
+    here, held = await _deleted_by_host(house, "flag")
+    return Case(held=held, practice=here, ends="confirmed", events=0, waits=LATER)
+
+
+@scene
+async def the_host_deletes_an_event_which_is_restored(house: House, clock: Any) -> Case:
+    here, held = await _deleted_by_host(house, "restore")
+    return Case(held=held, practice=here, ends="confirmed", waits=LATER)
+
+
+@scene
+async def the_host_cancels_by_deleting(house: House, clock: Any) -> Case:
+    here, held = await _deleted_by_host(house, "cancel")
+    return Case(held=held, practice=here, ends="cancelled", mails=("Cancelled",), waits=LATER)
+
+
+@scene
+async def the_host_deletes_a_hold(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    held = await here.held(house)
+    await house.ask("POST", f"/v1/calendar-connections/{here.connection}/sync", {})
+    [uid] = here.ours()
+    here.take(uid)
+    await wish(house, "sync_calendar", here.calendar)
+    return Case(held=held, practice=here, ends="held", waits=LATER)
+
+
+@scene
+async def a_stray_with_our_marker(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    uid = event_uid(here.account, "res_nobody", here.calendar, 0)
+    here.stranger(house.start(), uid)
+    return _sync(here, events=0)
+
+
+@scene
+async def an_event_of_ours_comes_back_after_its_end(house: House, clock: Any) -> Case:
+    """A write that was given up, and arrives when all is over."""
+    here = await practice(house)
+    held = await here.held(house)
+    [uid] = here.ours()
+    assert (await house.verb(held, "release")).status_code == 200
+    await house.settle()
+    assert here.ours() == []
+    here.stranger(held["start"], uid)
+    await wish(house, "sync_calendar", here.calendar)
+    return Case(held=held, practice=here, ends="released", waits=LATER)
+
+
+async def _out_of_line(house: House, clock: Any) -> tuple[Practice, dict[str, Any]]:
+    """An orphan, a ghost and one that is missing."""
+    here = await practice(house)
+    over, missing = await here.held(house), await here.confirmed(house)
+    ghost = await house.run(calendar_events.of_reservation, over["id"])
+    await house.verb(over, "release")
+
+    async def believe(tx: Tx) -> None:
+        """That it was taken away, or never was there."""
+        await tx.execute("delete from job")
+        await tx.execute(
+            "update calendar_event set state = 'absent', doubtful_until = null where reservation_id = $1",
+            over["id"],
+        )
+
+    await house.run(believe)
+    for uid in here.ours():
+        if uid != ghost[0].uid:
+            here.take(uid)
+    here.stranger(house.start(), event_uid(here.account, "res_nobody", here.calendar, 0))
+    await later(clock, 61)
+    return here, missing
+
+
+@scene
+async def doctor_looks_at_calendars(house: House, clock: Any) -> Case:
+    here, held = await _out_of_line(house, clock)
+    return Case(held=held, practice=here, ends="confirmed", deed="examine", events=2, waits=LATER)
+
+
+@scene
+async def doctor_puts_calendars_right(house: House, clock: Any) -> Case:
+    here, held = await _out_of_line(house, clock)
+    return Case(held=held, practice=here, ends="confirmed", deed="repair_calendars", waits=LATER)
