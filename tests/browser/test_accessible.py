@@ -108,7 +108,7 @@ async def test_nothing_is_cut_off(
         """() => [...document.querySelectorAll('button, a, input, select, textarea, [role=button]')]
           .filter((one) => one.checkVisibility() && !one.hasAttribute('data-outside-view'))
           .map((one) => [one.className || one.tagName, one.getBoundingClientRect()])
-          .filter(([name, box]) => box.width > 1 && (box.width < 20 || box.height < 20))
+          .filter(([name, box]) => box.width > 1 && (box.width < 24 || box.height < 24))
           .map(([name, box]) => `${name} ${box.width}x${box.height}`)"""
     )
     assert small == []

@@ -42,6 +42,31 @@ async def test_a_server_that_is_down_and_comes_back(practice: Practice, browsers
     await expect(page.get_by_role("alert")).to_have_count(0)
 
 
+@pytest.mark.parametrize("status", [429, 502])
+async def test_somebody_in_between_who_says_no_for_now(
+    practice: Practice, browsers: Browsers, status: int
+) -> None:
+    """A proxy, with a page of its own: the question is asked again by itself."""
+    slug = practice.offer()
+    page = await browsers.page()
+    asked = 0
+
+    async def answer(route: Route) -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 2:
+            await route.continue_()
+        else:
+            await route.fulfill(status=status, content_type="text/html", body="<h1>Not now</h1>")
+
+    await page.route("**/slots?*", answer)
+    await page.goto(practice.page(slug))
+    await expect(page.get_by_text("The server does not answer at the moment.")).to_be_visible()
+    await expect(page.locator(".hf-time").first).to_be_visible(timeout=15_000)
+    await expect(page.get_by_role("alert")).to_have_count(0)
+    assert asked == 3
+
+
 async def test_a_server_that_takes_ten_seconds(practice: Practice, browsers: Browsers) -> None:
     slug = practice.offer()
     page = await browsers.page()

@@ -171,6 +171,12 @@ async def mark_refund_sent(tx: MemoryTx, refund_id: str, least: timedelta) -> bo
     return True
 
 
+async def mark_refund_taken(tx: MemoryTx, refund_id: str) -> None:
+    await tx.turn()
+    await tx.lock("refund", refund_id)
+    tx.put("refund", refund_id, replace(tx.get("refund", refund_id), taken_at=tx.memory.clock()))
+
+
 async def save_refund(tx: MemoryTx, refund: Refund) -> None:
     await tx.turn()
     await tx.lock("refund", refund.id)
@@ -178,7 +184,8 @@ async def save_refund(tx: MemoryTx, refund: Refund) -> None:
         named = (refund.payment_id, refund.provider_ref)
         same = other.id != refund.id and named == (other.payment_id, other.provider_ref)
         require("a_refund_at_the_provider_is_counted_once", refund.provider_ref is None or not same)
-    tx.put("refund", refund.id, refund)
+    before = tx.get("refund", refund.id)
+    tx.put("refund", refund.id, replace(refund, sent=before.sent, taken_at=before.taken_at))
 
 
 async def store_notification(tx: MemoryTx, provider: str, payment_account_id: str, raw: Notification) -> None:

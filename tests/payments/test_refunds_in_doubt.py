@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A refund whose call nobody answered may still be on its way. Whoever asks for the job meanwhile, it is not sent again."""
+"""A refund whose call nobody answered may still be on its way; one that was taken may be listed late. Whoever asks for the
+job meanwhile, it is not sent again.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -144,3 +148,64 @@ async def test_without_the_watch_it_is_made_twice(database: Database, clock, mon
         scene.company.refund_in_dashboard(payment.provider_ref, PART.amount_minor)
         assert scene.money(payment).refunded == 2 * PART.amount_minor + ANOTHER.amount_minor
         await scene.work()
+
+
+@asynccontextmanager
+async def listed_late(database: Database, clock: Any, after: timedelta) -> AsyncIterator[tuple[Scene, Payment]]:
+    """A part was sent back and taken, at a company that keeps no keys and shows it in its list so much later."""
+    async with open_scene(database, clock, Mode.SALE_UNCLOSEABLE) as scene:
+        scene.company.fake.lists_refunds_after_seconds = after.total_seconds()
+        _, payment = await scene.open()
+        scene.company.pay(payment.provider_ref)
+        await scene.notify(payment)
+        await scene.work()
+        await scene.shop.database.run(refund_payment, payment.id, PART)
+        await scene.shop.work()
+        assert calls(scene) == 1
+        yield scene, payment
+
+
+@pytest.mark.parametrize("pull", PULLS)
+async def test_one_that_was_taken_is_not_sent_again_however_late_it_is_listed(
+    database: Database, clock, pull: str
+) -> None:
+    async with listed_late(database, clock, timedelta(hours=5)) as (scene, payment):
+        for _ in range(4):
+            await scene.pass_time(3600)
+            await PULLS[pull](scene, payment)
+            await scene.work()
+        assert calls(scene) == 1, "nor was another one sent: those of one payment go one at a time"
+        for _ in range(2 + 4 * 7):
+            await scene.pass_time(3600)
+            await scene.work()
+        others = 4 if pull == "another refund is owed" else 0
+        owed, after = PART.amount_minor + others * ANOTHER.amount_minor, await scene.payment(payment)
+        assert (after.refunded_minor, after.refund_due_minor, after.needs_human_code) == (owed, 0, None)
+        assert (scene.money(payment).refunded, calls(scene)) == (owed, 1 + others)
+
+
+async def test_one_that_is_never_listed_is_shown_to_a_human(database: Database, clock) -> None:
+    async with listed_late(database, clock, timedelta(days=300)) as (scene, payment):
+        told: list[str | None] = []
+        for _ in range(33):
+            await scene.pass_time(3600)
+            await scene.work()
+            told.append((await scene.payment(payment)).needs_human_code)
+        assert (told[28], told[-1]) == (None, "refund_unlisted")
+        assert calls(scene) == 1
+        # The human finds it, or makes it by hand: either way it is in their list at last.
+        scene.company.fake.lists_refunds_after_seconds = 0
+        await scene.pass_time(3601)
+        await scene.work()
+        assert (await scene.payment(payment)).refunded_minor == PART.amount_minor == scene.money(payment).refunded
+
+
+async def test_without_noting_that_it_was_taken_it_is_made_twice(database: Database, clock, monkeypatch) -> None:
+    async def forgets(tx: Tx, refund_id: str) -> None:
+        pass
+
+    monkeypatch.setattr(refund, "is_taken", forgets)
+    async with listed_late(database, clock, timedelta(hours=5)) as (scene, payment):
+        await scene.pass_time(SECONDS + 1)
+        await scene.work()
+        assert scene.money(payment).refunded == 2 * PART.amount_minor

@@ -95,6 +95,7 @@ class Refund:
     id: int
     amount: int
     state: str = "FINISHED"
+    made: float = 0.0
 
 
 @dataclass
@@ -145,6 +146,7 @@ class GoPayFake:
     slow_seconds: float = 0.05
     offset: float = 0.0
     refunds_after_seconds: float = 0.0
+    lists_refunds_after_seconds: float = 0.0
     captures: bool = True
     balance_is_short: bool = False
     later: list[Callable[[], None]] = field(default_factory=list)
@@ -275,7 +277,11 @@ class GoPayFake:
                     self.later.clear()
                 return payment.view()
             case "refunds":
-                return [{"id": one.id, "amount": one.amount, "state": one.state} for one in payment.refunds]
+                return [
+                    {"id": one.id, "amount": one.amount, "state": one.state}
+                    for one in payment.refunds
+                    if self.now() - one.made >= self.lists_refunds_after_seconds
+                ]
             case "capture" | "void":
                 return self._moved(payment, operation, later=later)
             case _:
@@ -339,7 +345,7 @@ class GoPayFake:
             raise Refusing(409, 333, "PAYMENT_REFUND_INSUFFICIENT_FUNDS")
         if amount < 1 or amount > payment.wanted.amount - payment.given_back:
             raise Refusing(409, 332, "PAYMENT_REFUND_WRONG_AMOUNT")
-        payment.refunds.append(Refund(next(self.numbers), amount, state))
+        payment.refunds.append(Refund(next(self.numbers), amount, state, self.now()))
         payment.state = "REFUNDED" if payment.given_back == payment.wanted.amount else "PARTIALLY_REFUNDED"
 
 

@@ -266,6 +266,8 @@ class Both:
             least = timedelta(seconds=chance.choice((0, 40)))
             await self.same("mark", lambda tx, least=least: payments.mark_refund_sent(tx, refund.id, least))
         if chance.random() < 0.5:
+            await self.same("taken", lambda tx: payments.mark_refund_taken(tx, refund.id))
+        if chance.random() < 0.5:
             done = replace(refund, status=RefundStatus.DONE, sent=True, provider_ref=refund.id, key="key:2")
             await self.same("done", lambda tx: payments.save_refund(tx, done))
         await self.same("refunds_of", lambda tx: payments.refunds_of(tx, name))

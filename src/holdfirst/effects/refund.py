@@ -2,7 +2,8 @@
 """Give money back: one refund of a payment at a time, and never twice.
 
 No call is repeated before the provider's own list shows how the last one ended; one that is not there has had half a
-minute to show, whoever asks for the next meanwhile: a call that we gave up waiting for may still be on its way.
+minute to show, whoever asks for the next meanwhile: a call that we gave up waiting for may still be on its way. One that the
+provider says it took is never made again: where its list does not show it, a human looks.
 """
 
 from datetime import datetime, timedelta
@@ -38,20 +39,30 @@ async def pay_back(world: World, payment_id: str) -> datetime | None:
             case RefundPhase.FAILED:
                 await world.database.run(refund.tell_a_human, payment_id, "refund_failed")
                 return await world.database.run(_after, TRY_AGAIN)
+            case None if due.refund.taken_at is not None:
+                return await _wait_for_the_list(world, due, due.refund.taken_at)
             case None:
                 pass
         if not await world.database.run(refund.about_to_send, due.refund.id, ASK_AGAIN):
-            # Taken, or without an answer, and not in the provider's list yet: it is asked again, not sent again.
+            # Without an answer, and not in the provider's list yet: it is asked again, not sent again.
             return await world.database.run(_after, ASK_AGAIN)
         answer = await _send(world, due)
         if isinstance(answer, Unknown):
             await world.database.run(refund.may_be_on_its_way, due.refund.id)
             return await world.database.run(_after, ASK_AGAIN)
         if (refused := answer) is not None:
-            if not refused.for_now or await world.database.run(_older_than, due.refund.created_at, PATIENCE):
+            if not refused.for_now or await world.database.run(_age, due.refund.created_at) > PATIENCE:
                 await world.database.run(refund.tell_a_human, payment_id, "refund_refused")
             return await world.database.run(_after, TRY_AGAIN)
     return None
+
+
+async def _wait_for_the_list(world: World, due: DueRefund, taken_at: datetime) -> datetime:
+    """Less and less often, and a human is told of one that never comes."""
+    waited = await world.database.run(_age, taken_at)
+    if waited > PATIENCE:
+        await world.database.run(refund.tell_a_human, due.payment.id, "refund_unlisted")
+    return await world.database.run(_after, max(ASK_AGAIN, min(waited, TRY_AGAIN)))
 
 
 async def _found(world: World, due: DueRefund) -> RefundPhase | None:
@@ -74,6 +85,8 @@ async def _send(world: World, due: DueRefund) -> Refused | Unknown | None:
     if isinstance(answer, Refused):
         # Kept under its key, at some companies: the next try is not to be answered with it.
         await world.database.run(refund.take_next_key, due)
+    else:
+        await world.database.run(refund.is_taken, due.refund.id)
     await meet(world, due.payment.id, await _truth(world, due))
     return answer if isinstance(answer, Refused) else None
 
@@ -86,8 +99,8 @@ async def _truth(world: World, due: DueRefund) -> Truth:
     return truth
 
 
-async def _older_than(tx: Tx, since: datetime, age: timedelta) -> bool:
-    return await tx.now() - since > age
+async def _age(tx: Tx, since: datetime) -> timedelta:
+    return await tx.now() - since
 
 
 async def _after(tx: Tx, wait: timedelta) -> datetime:

@@ -44,6 +44,11 @@ async def may_be_on_its_way(tx: Tx, refund_id: str) -> None:
     await payments.mark_refund_sent(tx, refund_id, timedelta(0))
 
 
+async def is_taken(tx: Tx, refund_id: str) -> None:
+    """The provider says so. Its list may show it later; until then only that is waited for."""
+    await payments.mark_refund_taken(tx, refund_id)
+
+
 async def phase_of(tx: Tx, due: DueRefund, truth: Truth) -> RefundPhase | None:
     """How the provider's list says this refund stands; None: it is not there."""
     seen = matched(await payments.refunds_of(tx, due.payment.id), truth.refunds).get(due.refund.id)

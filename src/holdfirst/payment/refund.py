@@ -21,7 +21,8 @@ class RefundStatus(enum.StrEnum):
 class Refund(msgspec.Struct, frozen=True, kw_only=True):
     """Money owed back, or given back.
 
-    `sent`: a call was made, and the provider's list is asked before another. `key`: what the next call is made under.
+    `sent`: a call was made, and the provider's list is asked before another. `taken_at`: when the provider answered that it
+    took it; it is not sent again, however late the list shows it. `key`: what the next call is made under.
     `failed`: the provider took it and said later that it came to nothing; it is not sent again, so that nobody is paid
     twice. `elsewhere`: not ours, somebody's in the provider's dashboard.
     """
@@ -34,6 +35,7 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     status: RefundStatus = RefundStatus.DUE
     sent: bool = False
+    taken_at: datetime | None = None
     failed: bool = False
     elsewhere: bool = False
     provider_ref: str | None = None

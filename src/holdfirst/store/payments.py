@@ -195,13 +195,15 @@ async def find(  # noqa: PLR0913  # one argument a filter
 
 async def insert_refund(tx: Tx, refund: Refund) -> None:
     await tx.execute(
-        "insert into refund (id, account_id, payment_id, amount_minor, created_at, key) values ($1, $2, $3, $4, $5, $6)",
+        "insert into refund (id, account_id, payment_id, amount_minor, created_at, key, sent)"
+        " values ($1, $2, $3, $4, $5, $6, $7)",
         refund.id,
         refund.account_id,
         refund.payment_id,
         refund.amount_minor,
         refund.created_at,
         refund.key,
+        refund.sent,
     )
     await save_refund(tx, refund)
 
@@ -209,23 +211,23 @@ async def insert_refund(tx: Tx, refund: Refund) -> None:
 async def refunds_of(tx: Tx, payment_id: str) -> list[Refund]:
     """Oldest first."""
     rows = await tx.rows(
-        "select id, account_id, payment_id, amount_minor, created_at, key, status, sent, failed, elsewhere, provider_ref"
-        " from refund where payment_id = $1 order by id",
+        "select id, account_id, payment_id, amount_minor, created_at, key, status, sent, taken_at, failed, elsewhere,"
+        " provider_ref from refund where payment_id = $1 order by id",
         payment_id,
     )
     return [Refund(**dict(row) | {"status": RefundStatus(row["status"])}) for row in rows]
 
 
 async def save_refund(tx: Tx, refund: Refund) -> None:
+    """All but `sent` and `taken_at`, which only ever come true, without the payment's lock."""
     await tx.execute(
         """
-        update refund set status = $2, sent = $3, failed = $4, elsewhere = $5, provider_ref = $6, key = $7,
+        update refund set status = $2, failed = $3, elsewhere = $4, provider_ref = $5, key = $6,
             done_at = case when $2 = 'done' then coalesce(done_at, the_clock()) end
         where id = $1
         """,
         refund.id,
         refund.status,
-        refund.sent,
         refund.failed,
         refund.elsewhere,
         refund.provider_ref,
@@ -242,6 +244,10 @@ async def mark_refund_sent(tx: Tx, refund_id: str, least: timedelta) -> bool:
         least,
     )
     return tag != "UPDATE 0"
+
+
+async def mark_refund_taken(tx: Tx, refund_id: str) -> None:
+    await tx.execute("update refund set taken_at = the_clock() where id = $1", refund_id)
 
 
 async def store_notification(tx: Tx, provider: str, payment_account_id: str, raw: Notification) -> None:

@@ -44,8 +44,10 @@ export function troubleOf(failure: unknown): Trouble | null {
   }
   if (failure instanceof Refused) {
     if (SAID_ELSEWHERE.has(failure.code)) return null
-    if (failure.status === 429) return { key: "too_many", code: failure.code, again: true }
-    return { key: SENTENCES[failure.code] ?? "failed", code: failure.code, again: failure.status >= 500 }
+    const again = failure.status >= 500 || failure.status === 429
+    // Without a code of ours it is of somebody in between: a proxy whose server is away, or who is asked too much.
+    const key = again && failure.code === "unreadable" ? "unreachable" : (SENTENCES[failure.code] ?? "failed")
+    return { key, code: failure.code, again }
   }
   return { key: "failed", code: failure instanceof Error ? failure.name : "unknown", again: true }
 }
