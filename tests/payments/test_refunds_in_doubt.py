@@ -151,7 +151,9 @@ async def test_without_the_watch_it_is_made_twice(database: Database, clock, mon
 
 
 @asynccontextmanager
-async def listed_late(database: Database, clock: Any, after: timedelta) -> AsyncIterator[tuple[Scene, Payment]]:
+async def listed_late(
+    database: Database, clock: Any, after: timedelta
+) -> AsyncIterator[tuple[Scene, Payment]]:
     """A part was sent back and taken, at a company that keeps no keys and shows it in its list so much later."""
     async with open_scene(database, clock, Mode.SALE_UNCLOSEABLE) as scene:
         scene.company.fake.lists_refunds_after_seconds = after.total_seconds()
@@ -197,10 +199,16 @@ async def test_one_that_is_never_listed_is_shown_to_a_human(database: Database, 
         scene.company.fake.lists_refunds_after_seconds = 0
         await scene.pass_time(3601)
         await scene.work()
-        assert (await scene.payment(payment)).refunded_minor == PART.amount_minor == scene.money(payment).refunded
+        assert (
+            (await scene.payment(payment)).refunded_minor
+            == PART.amount_minor
+            == scene.money(payment).refunded
+        )
 
 
-async def test_without_noting_that_it_was_taken_it_is_made_twice(database: Database, clock, monkeypatch) -> None:
+async def test_without_noting_that_it_was_taken_it_is_made_twice(
+    database: Database, clock, monkeypatch
+) -> None:
     async def forgets(tx: Tx, refund_id: str) -> None:
         pass
 

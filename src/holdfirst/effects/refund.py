@@ -31,38 +31,46 @@ PATIENCE = timedelta(hours=30)
 async def pay_back(world: World, payment_id: str) -> datetime | None:
     """Pay out what is due, oldest first. Answers when to go on, if something is still on its way."""
     while (due := await world.database.run(refund.next_due, payment_id)) is not None:
-        match await _found(world, due) if due.refund.sent else None:
-            case RefundPhase.DONE:
-                continue
-            case RefundPhase.PENDING:
-                return await world.database.run(_after, ASK_AGAIN)
-            case RefundPhase.FAILED:
-                await world.database.run(refund.tell_a_human, payment_id, "refund_failed")
-                return await world.database.run(_after, TRY_AGAIN)
-            case None if due.refund.taken_at is not None:
-                return await _wait_for_the_list(world, due, due.refund.taken_at)
-            case None:
-                pass
-        if not await world.database.run(refund.about_to_send, due.refund.id, ASK_AGAIN):
-            # Without an answer, and not in the provider's list yet: it is asked again, not sent again.
-            return await world.database.run(_after, ASK_AGAIN)
-        answer = await _send(world, due)
-        if isinstance(answer, Unknown):
-            await world.database.run(refund.may_be_on_its_way, due.refund.id)
-            return await world.database.run(_after, ASK_AGAIN)
-        if (refused := answer) is not None:
-            if not refused.for_now or await world.database.run(_age, due.refund.created_at) > PATIENCE:
-                await world.database.run(refund.tell_a_human, payment_id, "refund_refused")
-            return await world.database.run(_after, TRY_AGAIN)
+        wait = await (_listed if due.refund.sent else _sent)(world, due)
+        if wait is not None:
+            return await world.database.run(_after, wait)
     return None
 
 
-async def _wait_for_the_list(world: World, due: DueRefund, taken_at: datetime) -> datetime:
-    """Less and less often, and a human is told of one that never comes."""
-    waited = await world.database.run(_age, taken_at)
-    if waited > PATIENCE:
-        await world.database.run(refund.tell_a_human, due.payment.id, "refund_unlisted")
-    return await world.database.run(_after, max(ASK_AGAIN, min(waited, TRY_AGAIN)))
+async def _listed(world: World, due: DueRefund) -> timedelta | None:
+    """Go by the provider's list, where a call was made before. Answers how long to wait; None: it is done."""
+    match await _found(world, due):
+        case RefundPhase.DONE:
+            return None
+        case RefundPhase.PENDING:
+            return ASK_AGAIN
+        case RefundPhase.FAILED:
+            await world.database.run(refund.tell_a_human, due.payment.id, "refund_failed")
+            return TRY_AGAIN
+        case None if due.refund.taken_at is None:
+            return await _sent(world, due)
+        case None:
+            # Less and less often, and a human is told of one that never comes.
+            waited = await world.database.run(_age, due.refund.taken_at)
+            if waited > PATIENCE:
+                await world.database.run(refund.tell_a_human, due.payment.id, "refund_unlisted")
+            return max(ASK_AGAIN, min(waited, TRY_AGAIN))
+
+
+async def _sent(world: World, due: DueRefund) -> timedelta | None:
+    """Make the call. Answers how long to wait; None: it was taken, and the list is next."""
+    if not await world.database.run(refund.about_to_send, due.refund.id, ASK_AGAIN):
+        # Without an answer, and not in the provider's list yet: it is asked again, not sent again.
+        return ASK_AGAIN
+    answer = await _send(world, due)
+    if isinstance(answer, Unknown):
+        await world.database.run(refund.may_be_on_its_way, due.refund.id)
+        return ASK_AGAIN
+    if answer is None:
+        return None
+    if not answer.for_now or await world.database.run(_age, due.refund.created_at) > PATIENCE:
+        await world.database.run(refund.tell_a_human, due.payment.id, "refund_refused")
+    return TRY_AGAIN
 
 
 async def _found(world: World, due: DueRefund) -> RefundPhase | None:
