@@ -30,18 +30,28 @@ class Claimed(NamedTuple):
     whose: Process | None
 
 
+class Left(NamedTuple):
+    """A time that was somebody's until it was moved away from."""
+
+    host: str
+    start: datetime
+    end: datetime
+    at: datetime
+
+
 class Auditor:
     def __init__(self, memory: Memory, company: Company, calendars: CalendarAuditor) -> None:
         self._memory, self._company, self._calendars = memory, company, calendars
         self._rows: dict[str, Reservation] = {}
         self._by_host: dict[str, set[str]] = {}
+        self._left: list[Left] = []
         self._charges_seen = 0
         self._sales: set[str] = set()
         self._jobs: dict[str, Claimed] = {}
         self._keyed: dict[str, str] = {}
         self._promised: dict[str, tuple[Status, datetime]] = {}
         self.mails: dict[str, int] = {}
-        self.looked = self.answers = 0
+        self.looked = self.answers = self.moves = 0
 
     # Each commit
 
@@ -67,6 +77,10 @@ class Auditor:
         if before is None:
             return
         was, is_ = before.status, row.status
+        if (before.start, before.hosts) != (row.start, row.hosts):
+            if was not in (Status.HELD, Status.CONFIRMED) or is_ is not was:
+                raise Broken(f"{row.id}: {was}, {is_}, and it was moved")
+            self._left += [Left(host, before.start, before.end, now) for host in before.hosts]
         if was in (Status.RELEASED, Status.CANCELLED) and is_ is not was:
             raise Broken(f"{row.id}: {was} is final, and it became {is_}")
         if was is Status.CONFIRMED and is_ not in (Status.CONFIRMED, Status.CANCELLED):
@@ -150,12 +164,22 @@ class Auditor:
     def made(self, row: Reservation) -> None:
         self._calendars.held(row, _moment())
 
+    def moved(self, row: Reservation, start: datetime) -> None:
+        if row.start != start:
+            raise Broken(f"{row.id} was told moved to {row.start}, and {start} was asked for")
+        self.moves += 1
+
     def taken(self, host: str, start: datetime, end: datetime, since: datetime) -> None:
         """P4: somebody was told that this time is taken; so somebody had it at some moment since it was asked."""
         for name in self._by_host.get(host, ()):
             row = self._rows[name]
-            if row.start < end and start < row.end and (live(row, since) or _ended_since(row, since)):
+            near = host in row.hosts and row.start < end and start < row.end
+            if near and (live(row, since) or _ended_since(row, since)):
                 return
+        if any(
+            one.host == host and one.start < end and start < one.end and one.at >= since for one in self._left
+        ):
+            return
         busy = self._calendars.may_have_been_busy(host, start, end)
         if not busy and not self._given_up(start, end, since):
             raise Broken(f"P4: {start} was refused, and nobody had it")

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from holdfirst.effects.checkout import open_checkout
 from holdfirst.effects.confirm import confirm_with_provider
 from holdfirst.effects.release import release_with_provider
+from holdfirst.effects.reschedule import move
 from holdfirst.effects.reserve import Made, reserve
 from holdfirst.errors import HoldfirstError
 from holdfirst.flows import cancel, change, expire
 from holdfirst.flows.confirm import Asks, ConfirmRequest
 from holdfirst.flows.keyed import Replay, RequestKey
 from holdfirst.flows.pay import CheckoutRequest
+from holdfirst.flows.reschedule import RescheduleRequest
 from holdfirst.flows.reserve import ReserveRequest
 from holdfirst.payment.sandbox import Action
 from holdfirst.refusal import Code, Refusal
@@ -164,6 +166,18 @@ class Customer:
     async def extend(self, held: Reservation) -> Any:
         return await self.asks(lambda world: world.database.run(change.extend, held.id, world.limits))
 
+    async def reschedule(self, held: Reservation) -> Any:
+        # As often to where nobody else wants to go.
+        later = timedelta(hours=SLOTS * self.chance.random.randrange(2))
+        start, since = popular_start(self.town) + later, self.town.now()
+        request = RescheduleRequest(reservation_id=held.id, start=start, by=EndedBy.ACCOUNT)
+        answer = await self.asks(lambda world: move(world, request))
+        if isinstance(answer, Refusal) and answer.code is Code.SLOT_TAKEN:
+            self.town.auditor.taken(held.hosts[0], start, start + timedelta(hours=1), since)
+        elif isinstance(answer, Reservation):
+            self.town.auditor.moved(answer, start)
+        return answer
+
     async def read(self, held: Reservation) -> Any:
         return await self.asks(lambda world: world.database.run(expire.read, held.id))
 
@@ -180,6 +194,8 @@ DEEDS = (
     Customer.release,
     Customer.cancel,
     Customer.extend,
+    Customer.reschedule,
+    Customer.reschedule,
     Customer.read,
 )
 

@@ -25,12 +25,13 @@ REGRESSIONS: list[int] = []
 @pytest.mark.parametrize("seed", [*SEEDS, *REGRESSIONS])
 async def test_no_promise_is_broken(seed: int, figures, apart) -> None:
     course = await apart(run, seed)
-    assert course.answers > 0 and course.crashes > 0
+    assert course.answers > 0 and course.crashes > 0 and course.moves > 0
     figures(
         "simulation",
         steps=course.steps,
         transactions=course.transactions,
         answers=course.answers,
+        moves=course.moves,
         crashes=course.crashes,
         days=course.days,
         readings=course.readings,

@@ -92,6 +92,7 @@ class Course(NamedTuple):
     steps: int
     transactions: int
     answers: int
+    moves: int
     crashes: int
     waited: int
     days: float
@@ -373,6 +374,7 @@ def run(seed: int) -> Course:
         loop.steps,
         town.database.transactions,
         town.auditor.answers,
+        town.auditor.moves,
         town.crashes,
         town.locks.waited,
         loop.moment / 86_400,
