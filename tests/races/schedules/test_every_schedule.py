@@ -11,7 +11,7 @@ from races.schedules.bench import Bench
 from races.schedules.conftest import In
 from races.schedules.explore import Bounds, Figures
 from races.schedules.operations import OPERATIONS
-from races.schedules.scenario import LONG, NORMAL, Scenario, explore, replay, scenarios
+from races.schedules.scenario import LONG, NORMAL, TRIPLES, Scenario, explore, replay, scenarios
 from races.schedules.states import STATES, prepare
 
 Print = Callable[..., None]
@@ -39,11 +39,16 @@ def test_every_pair(laboratory: In, state: str, figures: Print) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("many", [2, 3])
 @pytest.mark.parametrize("state", STATES)
-def test_every_triple(laboratory: In, state: str, many: int, figures: Print) -> None:
-    """And all pairs of all operations, with wider bounds."""
-    explored(laboratory, state, scenarios(STATES[state], many, core=many == 3), LONG, figures)
+def test_every_triple(laboratory: In, state: str, figures: Print) -> None:
+    explored(laboratory, state, scenarios(STATES[state], 3, core=True), TRIPLES, figures)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("state", STATES)
+def test_every_pair_of_all(laboratory: In, state: str, figures: Print) -> None:
+    """Of all operations, with the widest bounds."""
+    explored(laboratory, state, scenarios(STATES[state], 2), LONG, figures)
 
 
 def parsed(words: str) -> tuple[Scenario, str]:
