@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reserve at the store with many past reservations, against an empty database of the same server, in one run.
 
-BENCH_PAST sets how many (5,000,000 for the figure in docs/performance.md; it takes some minutes and 4 GB).
+`python bench/past.py` alone, or as a part of `make bench`. BENCH_PAST sets how many (5,000,000 for the figure in
+docs/performance.md; it takes some minutes and 4 GB).
 """
 
 import os
 import statistics
 from urllib.parse import urlsplit, urlunsplit
 
+import uvloop
+
 import lateness
 import store as store_bench
-from ground import CLIENTS, connection
+from ground import CLIENTS, connection, server
 from holdfirst.store.database import Database
 from holdfirst.store.migrations import migrate
 
@@ -84,3 +87,8 @@ async def _fill(url: str, account: str, hosts: list[str]) -> None:
         await link.execute("vacuum analyze reservation")
         await link.execute("vacuum analyze claim")
         await link.execute("checkpoint")
+
+
+if __name__ == "__main__":
+    with server() as (url, _):
+        print(uvloop.run(measure(url)))

@@ -7,6 +7,7 @@ variant has a database of its own on one server. The decisions are in docs/decis
 
 import contextlib
 import statistics
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
@@ -37,7 +38,10 @@ ON_ALL = (
 
 @dataclass
 class Variant:
-    """What is other: SQL after the migration, session settings, the constants of together.py, whose locks are taken."""
+    """What is other: SQL after the migration, session settings, the constants of together.py, whose locks are taken.
+
+    `after`: what is done after each round, outside of the measured time.
+    """
 
     sql: str = ""
     session: dict[str, str] = field(default_factory=dict)
@@ -45,10 +49,26 @@ class Variant:
     lock_days: bool = False
     hosts: int = store_bench.HOSTS
     processes: int = 1
+    after: tuple[str, ...] = ()
 
 
 FEW = {"hosts": 4, "processes": 4}
 """Four processes on four hosts: what they wait for is each other's locks."""
+
+ENDED = (
+    "delete from claim",
+    "delete from job",
+    (
+        "update reservation set status = 'expired', ended_at = held_until,"
+        " ended_by = 'clock', ended_code = 'hold_expired' where status = 'held'"
+    ),
+)
+"""As if all that was held had run out, and the worker had been there."""
+NEVER = (
+    "alter table claim set (autovacuum_enabled = off); alter table job set (autovacuum_enabled = off);"
+    " alter table reservation set (autovacuum_enabled = off);"
+)
+VACUUMED = ("vacuum claim", "vacuum job", "vacuum reservation")
 
 VARIANTS = {
     "as it is": Variant(),
@@ -65,6 +85,9 @@ VARIANTS = {
         sql="alter table claim set (fillfactor = 100); alter table reservation set (fillfactor = 100);"
         " alter table job set (fillfactor = 100);"
     ),
+    "each round ended": Variant(after=ENDED),
+    "each round ended, never vacuumed": Variant(sql=NEVER, after=ENDED),
+    "each round ended, vacuumed at once": Variant(after=ENDED + VACUUMED),
     "4 processes, 4 hosts": Variant(**FEW),
     "4 processes, 4 hosts, locks by host and day": Variant(**FEW, lock_days=True),
 }
@@ -79,6 +102,9 @@ async def measure(url: str, names: list[str], rounds: int = ROUNDS) -> dict[str,
     for _ in range(rounds):
         for number, name in enumerate(names):
             rates[name].append(await _measured(_of(url, number), VARIANTS[name], slots[name]))
+            async with connection(_of(url, number)) as link:
+                for statement in VARIANTS[name].after:
+                    await link.execute(statement)
     base = rates["as it is"]
     return {
         name: statistics.median(rate / one for rate, one in zip(found, base, strict=True))
@@ -143,8 +169,14 @@ def _of(url: str, number: int) -> str:
 
 
 def main() -> None:
+    """With arguments: those whose names have one of these words in them."""
+    words = sys.argv[1:]
+    names = [
+        "as it is",
+        *(name for name in list(VARIANTS)[1:] if not words or any(one in name for one in words)),
+    ]
     with server() as (url, _):
-        for name, ratio in uvloop.run(measure(url, list(VARIANTS))).items():
+        for name, ratio in uvloop.run(measure(url, names)).items():
             print(f"{name:50} {ratio:.2f}")
 
 
