@@ -152,7 +152,7 @@ async def outcomes_of_whole_transactions(bench: Bench, scenario: Scenario, subje
 
 NORMAL = Bounds(complete=40, bounded=10)
 TEETH = Bounds(complete=2000, bounded=1)
-TRIPLES = Bounds(complete=40, bounded=20)
+TRIPLES = Bounds(complete=20, bounded=12)
 LONG = Bounds(complete=3000, bounded=1000)
 
 
