@@ -216,7 +216,7 @@ def test_every_reason_for_a_human_is_told() -> None:
 def reasons_for_a_human() -> set[str]:
     text = "\n".join(path.read_text() for path in SOURCE.rglob("*.py"))
     return set(re.findall(r'needs_human_code="(\w+)"', text)) | set(
-        re.findall(r'tell_a_human,\s*payment_id,\s*"(\w+)"', text)
+        re.findall(r'tell_a_human,\s*[\w.]+,\s*"(\w+)"', text)
     )
 
 
