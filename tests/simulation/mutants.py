@@ -38,6 +38,10 @@ async def _nothing(*_: Any, **__: Any) -> None:
     return None
 
 
+def _nothing_at_once(*_: Any) -> None:
+    return None
+
+
 async def _yes(*_: Any, **__: Any) -> bool:
     return True
 
@@ -98,6 +102,13 @@ MUTANTS = [
     Mutant("jobs are forgotten", jobs.enqueue, _nothing, SALE, "P"),
     Mutant("captured without a pin", lifecycle.pin, _pins_nothing, AUTHORIZE, "P"),
     Mutant("a reserve does not keep its key", idempotency.begin, _always_fresh, SALE, "P5"),
+    Mutant(
+        "a repeat is told before the calendars have answered",
+        reservations._leave_unanswered,
+        _nothing_at_once,
+        ASKED,
+        "P7",
+    ),
     Mutant("a job is finished without its token", jobs._mine, _newest, range(6), "P6"),
     Mutant("nobody asks the calendars before a capture", calendar_gate.gate, _open, ASKED, "P7"),
     Mutant("an event has no stable id", wanted.wanted_event, _under_another_id, WRITTEN, "P4"),

@@ -316,14 +316,34 @@ async def _end(
     return ended
 
 
-async def abandon(tx: Tx, reservation_id: str, key: tuple[str, str] | None) -> None:
-    """A hold that was refused within the request that made it: nobody has it, and its key may be used again."""
+Key = tuple[str, str]
+
+
+async def answer(tx: Tx, reservation_id: str, key: Key) -> bool:
+    """The calendars have nothing against it: it is told under its key from now on. False: it was abandoned meanwhile."""
+    return await idempotency.answer(tx, *key, 201, {"id": reservation_id})
+
+
+async def take_up(tx: Tx, reservation_id: str, key: Key) -> Reservation | None:
+    """Whoever made it died before the calendars had answered. None: it is over, and its key may be used again."""
+    reservation = await reservations.lock(tx, reservation_id)
+    assert reservation is not None
+    if status_at(reservation, await tx.now()) in (Status.HELD, Status.PROCESSING, Status.CONFIRMED):
+        return reservation
+    await idempotency.give_up(tx, *key, {"id": reservation_id})
+    return None
+
+
+async def abandon(tx: Tx, reservation_id: str, key: Key | None) -> None:
+    """A hold that was refused within the request that made it: nobody has it, and its key may be used again. Unless a
+    repeat of it has found the calendars well, and told of it.
+    """
     reservation = await reservations.lock(tx, reservation_id)
     assert reservation is not None
     attempts = await payments.lock_all(tx, reservation_id)
     now = await tx.now()
-    if key is not None:
-        await idempotency.forget(tx, *key)
+    if key is not None and not await idempotency.give_up(tx, *key, {"id": reservation_id}):
+        return
     if status_at(reservation, now) is not Status.HELD:
         await write_down_expiry(tx, reservation, attempts, now)
         return
