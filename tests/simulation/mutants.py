@@ -95,7 +95,7 @@ def _under_another_id(*arguments: Any) -> CalendarEvent:
 
 MUTANTS = [
     Mutant("no locks on hosts", reservations._lock_names, _nothing, UNCLOSEABLE, "P1"),
-    Mutant("late money is kept without taking the time", pay.retake, _yes, UNCLOSEABLE, "P1"),
+    Mutant("late money is kept without taking the time", pay.retake, _yes, range(14, 21, 3), "P1"),
     Mutant("a notification is believed", verdict.judge, _believes_open, AUTHORIZE, "P3"),
     Mutant("authorised is taken for paid", verdict.judge, _believes_authorised, AUTHORIZE, "P3"),
     Mutant("nothing is closed after an end", outcome.close_open, _nothing, AUTHORIZE, "P2"),
