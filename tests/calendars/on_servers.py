@@ -36,6 +36,9 @@ class Connect(Protocol):
 
     async def __call__(self, shop: Shop, **policy: Any) -> str: ...
 
+    async def each(self, shop: Shop) -> None:
+        """The first host gets `one`, the second `two`."""
+
 
 async def _nothing(_call: str, _when: str) -> None:
     return None
@@ -154,26 +157,50 @@ class OnServers:
     name: str
 
     async def __call__(self, shop: Shop, **policy: Any) -> str:
+        self._open(shop)
+        first, second = self.servers
+        connection = await self._join(shop, first, receives=True, **policy)
+        await self._join(shop, second, receives=False, **policy)
+        return connection
+
+    async def each(self, shop: Shop) -> None:
+        self._open(shop)
+        for host, server in enumerate(self.servers):
+            await self._join(shop, server, receives=True, host=host)
+
+    def _open(self, shop: Shop) -> None:
         urls = {
             ref: server.make_calendar(self.name)
             for ref, server in zip(("one", "two"), self.servers, strict=True)
         }
         shop.calendars = ServerCalendars(self.outward, self.reader, urls)  # type: ignore[assignment]
         shop.world.calendars["caldav"] = shop.calendars  # type: ignore[index]
-        made = []
-        for ref, server in zip(urls, self.servers, strict=True):
-            made.append(await shop.connect(secrets=server.secrets, **policy))
-            found = await shop.database.run(calendars.calendars_of, made[-1])
-            [mine] = [one.id for one in found if one.ref.rstrip("/").endswith(self.name)]
-            roles = Roles(blocking=[mine], destination=mine if ref == "one" else "")
-            answer = await shop.database.run(calendar_connections.change, shop.account_id, made[-1], roles)
-            assert not isinstance(answer, Refusal), answer
-        return made[0]
+
+    async def _join(self, shop: Shop, server: Server, *, receives: bool, **more: Any) -> str:
+        connection = await shop.connect(secrets=server.secrets, **more)
+        found = await shop.database.run(calendars.calendars_of, connection)
+        [mine] = [one.id for one in found if one.ref.rstrip("/").endswith(self.name)]
+        roles = Roles(blocking=[mine], destination=mine if receives else "")
+        answer = await shop.database.run(calendar_connections.change, shop.account_id, connection, roles)
+        assert not isinstance(answer, Refusal), answer
+        return connection
 
     def drop(self) -> None:
         for server in self.servers:
             server.drop_calendar(self.name)
 
 
-async def in_memory(shop: Shop, **policy: Any) -> str:
-    return await shop.connect(**policy)
+class InMemory:
+    """`Connect` for the fake; both calendars are one account's."""
+
+    async def __call__(self, shop: Shop, **policy: Any) -> str:
+        return await shop.connect(**policy)
+
+    async def each(self, shop: Shop) -> None:
+        for host, ref in enumerate(("one", "two")):
+            shop.calendars.shelves = {ref: {}}
+            await shop.connect(host=host)
+        shop.calendars.shelves = {"one": {}, "two": {}}
+
+
+in_memory = InMemory()

@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """`holdfirst doctor calendars`: every disagreement is found, and repaired."""
 
-from datetime import timedelta
+import asyncio
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from conftest import Clock
 from holdfirst.effects.examine_calendars import examine
 from holdfirst.store.database import Database
+from processes.running import command
 
 from .practice import Practice, texts_in
 from .servers import send, vevent
@@ -19,6 +24,62 @@ async def test_a_healthy_calendar_is_written_read_and_left_as_it_was(practice: P
     assert found.wrong == []
     assert len([note for note in found.notes if "read back" in note]) == 2
     assert await practice.ours() == [[], []]
+
+
+async def test_the_command_says_what_it_finds_and_how_it_ends(
+    practice: Practice, database: Database, tmp_path: Path, clock: Clock
+):
+    """A healthy pair of servers; then one that holds what it should not, lacks what it should, and shuts us out."""
+
+    async def doctor(*more: str) -> tuple[int, str]:
+        words = ("doctor", "calendars", *more, "--data-dir", str(tmp_path))
+        done = await asyncio.to_thread(command, *words, DATABASE_URL=database.url)
+        assert done.stderr == ""
+        return done.returncode, done.stdout
+
+    status, said = await doctor()
+    assert (status, said.count("read back")) == (0, 2), said
+    over, missing = await practice.held(hold_seconds=30), await practice.held()
+    [texts, _] = await practice.ours()
+    name = next(one for one in map(uid_of, texts) if one)
+    orphan = name[:12] + "cd"
+    url = f"{practice.calendars[1]}{orphan}.ics"
+    assert send("PUT", url, vevent(orphan, "20270101T100000Z", "20270101T110000Z"))[0] in (201, 204)
+    [lost] = [uid_of(one) for one in texts if stamp(missing) in one]
+    assert send("DELETE", f"{practice.calendars[0]}{lost}.ics")[0] in (200, 204)
+    await clock.shift(timedelta(seconds=61))
+    status, said = await doctor()
+    assert status == 1
+    for words in (
+        "1 events of ours that belong to nothing",
+        f"events of reservations that are over: {over['id']}",
+        f"reservations that should stand here and do not: {missing['id']}",
+    ):
+        assert words in said, said
+    assert (await doctor("--repair"))[0] == 1
+    await clock.shift(timedelta(seconds=61))
+    await practice.house.settle()
+    assert (await doctor())[0] == 0
+    assert [len(one) for one in await practice.ours()] == [1, 1]
+
+    # Radicale asks for a password; this one is its host's no more.
+    connection = practice.connections[0]
+    changed = msgspec.json.encode(practice.servers[0].secrets | {"password": "changed"})
+    sealed = practice.house.parts.world.key_ring.seal(changed, connection)
+    async with database.statement() as tx:
+        await tx.execute(
+            "update calendar_connection set sealed_credentials = $2 where id = $1", connection, sealed
+        )
+    status, said = await doctor()
+    assert status == 1 and "the name or the password is not accepted" in said
+
+
+def uid_of(text: str) -> str:
+    return text.split("UID:")[1].split("\n", 1)[0].removesuffix("\r").removesuffix("&#13;")
+
+
+def stamp(held: dict[str, Any]) -> str:
+    return f"DTSTART:{datetime.fromisoformat(held['start']):%Y%m%dT%H%M%SZ}"
 
 
 async def test_every_disagreement_is_found_and_repaired(database: Database, clock: Clock):
@@ -50,8 +111,7 @@ async def test_a_calendar_that_shuts_us_out_is_said(database: Database, clock: C
 async def test_an_orphan_on_a_real_server_is_deleted(practice: Practice):
     held = await practice.held()
     [[text], _] = await practice.ours()
-    uid = text.split("UID:")[1].split("\r")[0].split("&")[0].split("\n")[0]
-    orphan = uid[:12] + "cd"
+    orphan = uid_of(text)[:12] + "cd"
     url = f"{practice.calendars[0]}{orphan}.ics"
     assert send("PUT", url, vevent(orphan, "20270101T100000Z", "20270101T110000Z"))[0] in (201, 204)
     found = await examine(practice.house.parts.world, repair=True)
@@ -73,7 +133,7 @@ async def test_one_that_came_back_out_of_a_bin_is_one_too_many(practice: Practic
     await house.settle()
     url = practice.calendars[which]
     [text] = (await practice.ours())[which]
-    name = text.split("UID:")[1].split("\n")[0].removesuffix("\r").removesuffix("&#13;")
+    name = uid_of(text)
     await practice.sync()
     _, _, before = send("GET", f"{url}{name}.ics")
     assert send("DELETE", f"{url}{name}.ics")[0] in (200, 204)

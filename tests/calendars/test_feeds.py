@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ from holdfirst.providers.icalendar_reader import IcalendarReader
 from holdfirst.providers.ics import Ics, address_of
 from holdfirst.providers.outward import Outward
 from holdfirst.store.database import Database
-from house import open_house
+from house import CUSTOMER, HOURS, House, open_house
 
 from .servers import vevent
 
@@ -33,11 +35,17 @@ class Publisher:
     status: int = 200
     asked: list[bytes] = field(default_factory=list)
     url: str = ""
+    endless: bool = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             request = await reader.readuntil(b"\r\n\r\n")
             self.asked.append(request)
+            if self.endless:
+                writer.write(b"HTTP/1.1 200 X\r\nContent-Type: text/calendar\r\nConnection: close\r\n\r\n")
+            while self.endless:
+                writer.write(self.body)
+                await writer.drain()
             etag = b'"%d"' % hash(self.body)
             unchanged = b"if-none-match: " + etag in request.lower() and self.status == 200
             status, body = (304, b"") if unchanged else (self.status, self.body)
@@ -126,6 +134,86 @@ async def test_fifty_megabytes_are_not_read(outward: Outward, reader: IcalendarR
     async with publishing(b"BEGIN:VCALENDAR\r\n" + b"X" * (50 << 20)) as publisher:
         with pytest.raises(ProviderUnavailable, match="larger than 5 MiB"):
             await Ics(outward, reader).discover(Access(secrets={"url": publisher.url}))
+
+
+def _event(uid: str, *lines: str) -> bytes:
+    return "\r\n".join(
+        ["BEGIN:VEVENT", f"UID:{uid}", "DTSTAMP:20260101T000000Z", *lines, "END:VEVENT", ""]
+    ).encode()
+
+
+def _feed(*events: bytes) -> bytes:
+    return b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\n" + b"".join(events) + b"END:VCALENDAR\r\n"
+
+
+TEN = "DTSTART:20260101T100000Z"
+EXDATES = [f"EXDATE:{START + timedelta(days=number):%Y%m%dT%H%M%SZ}" for number in range(10_000)]
+ENDLESS = b"BEGIN:VCALENDAR\r\n" + b"X" * 65536
+UNREAD = {
+    "50 MB": (b"BEGIN:VCALENDAR\r\n" + b"X" * (50 << 20), "larger than 5 MiB"),
+    "endless": (ENDLESS, "larger than 5 MiB"),
+    "nothing like it": (b"<html>sign in</html>", "not iCalendar"),
+    "cut off": (_feed(_event("a", TEN))[:-40], "not iCalendar"),
+}
+NOTED = {
+    "every second": (_event("a", TEN, "RRULE:FREQ=SECONDLY"), "hourly"),
+    "for ever and never": (_event("a", TEN, "RRULE:FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30"), ""),
+    "ten thousand exceptions": (_event("a", TEN, "DURATION:PT1M", "RRULE:FREQ=DAILY", *EXDATES), ""),
+    "no date": (_event("a", "DTSTART:tomorrow"), "cannot be read"),
+    "another charset": (_event("a", "DTSTART:16010101T100000Z", "SUMMARY:ž").decode().encode("cp1250"), "UTF-8"),
+    "1601 and 9999": (_event("a", "DTSTART:16010101T000000Z", "DTEND:16010102T000000Z")
+        + _event("b", "DTSTART:99991230T000000Z", "DTEND:99991231T235959Z"), ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", [*UNREAD, *NOTED])
+async def test_whatever_a_feed_says_is_said_at_its_connection_and_hurts_nobody_else(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+):
+    """What can be read of it counts; while it is read, another host is reserved without a pause."""
+    monkeypatch.setattr(ics, "FRESH_SECONDS", 0)
+    monkeypatch.setattr(ics, "GOOD_SECONDS", 0)
+    async with (
+        open_house(database.url, tmp_path, allow_private="127.0.0.0/8") as house,
+        publishing(DENTIST) as publisher,
+    ):
+        start = datetime.fromisoformat(house.start()).astimezone(UTC)
+        made = {"host": house.host, "provider": "ics", "url": publisher.url}
+        connection = await house.ask("POST", "/v1/calendar-connections", made)
+        path = f"/v1/calendar-connections/{connection['id']}"
+        host = await house.ask("POST", "/v1/hosts", {"name": "Other", "time_zone": "UTC", "schedule": HOURS})
+        offer = {"name": "Other", "slug": "other", "hosts": [host["id"]], "duration_minutes": 30}
+        await house.ask("POST", "/v1/event-types", offer | {"horizon_days": 365})
+        dentist = _event("dentist", f"DTSTART:{start:%Y%m%dT%H%M%SZ}", "DURATION:PT1H")
+        publisher.body = UNREAD[what][0] if what in UNREAD else _feed(NOTED[what][0], dentist)
+        publisher.endless = what == "endless"
+
+        reading = asyncio.create_task(house.call("POST", f"{path}/sync", {}))
+        slowest = await _slowest_meanwhile(house, reading)
+        assert slowest < 2.0
+        assert (await reading).status_code == 200
+        told = await house.ask("GET", path)
+        [calendar] = (await house.ask("GET", f"{path}/calendars"))["data"]
+        if what in UNREAD:
+            assert UNREAD[what][1] in told["last_error"]["message"], told
+            return
+        assert told["last_error"] is None
+        assert any(NOTED[what][1] in one for one in calendar["notes"] or [""]), calendar
+        body = {"event_type": "free", "start": start.isoformat(), "customer": CUSTOMER}
+        taken = await house.call("POST", "/v1/reservations", body)
+        assert (taken.status_code, taken.json()["code"]) == (409, "slot_taken")
+
+
+async def _slowest_meanwhile(house: House, reading: asyncio.Task[Any]) -> float:
+    """Seconds that a reserve of the other host's took, while a feed was read; and that is not for ever."""
+    slowest, began = 0.0, monotonic()
+    while not reading.done():
+        asked = monotonic()
+        body = {"event_type": "other", "start": house.start(), "customer": CUSTOMER}
+        assert (await house.call("POST", "/v1/reservations", body)).status_code == 201
+        slowest = max(slowest, monotonic() - asked)
+        assert monotonic() - began < 12.0
+    return slowest
 
 
 def test_webcal_is_https():

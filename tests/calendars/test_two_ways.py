@@ -247,9 +247,9 @@ async def test_a_reading_that_overtook_the_end_of_a_hold_takes_no_time(database:
     assert isinstance(await shop.reserve(held.start), Reservation)
 
 
-async def test_what_is_never_asked_is_never_flagged(database: Database):
+async def test_what_is_never_asked_is_never_flagged(database: Database, connect: Connect):
     shop = await open_shop(database, rules={"price": None, "calendar_check": "local"})
-    await shop.connect()
+    await connect(shop)
     await shop.work()
     one = await confirmed(shop)
     shop.calendars.put("two", "stranger", one.start, one.end)
@@ -260,14 +260,10 @@ async def test_what_is_never_asked_is_never_flagged(database: Database):
 # A move to another host
 
 
-async def open_pair(database: Database) -> tuple[Shop, Any, Any]:
+async def open_pair(database: Database, connect: Connect) -> tuple[Shop, Any, Any]:
     """Two hosts, either of whom may serve; each with one calendar of their own."""
     shop = await open_shop(database, hosts=2, rules={"price": None, "assignment": "one_of"})
-    shop.calendars.shelves = {"one": {}}
-    await shop.connect(host=0)
-    shop.calendars.shelves = {"two": {}}
-    await shop.connect(host=1)
-    shop.calendars.shelves = {"one": {}, "two": {}}
+    await connect.each(shop)
     await shop.work()
     first, second = await confirmed(shop, 9), await confirmed(shop, 9)
     assert {first.hosts, second.hosts} == {(shop.hosts[0],), (shop.hosts[1],)}
@@ -280,9 +276,11 @@ async def move_to(shop: Shop, one: Reservation, start: Any) -> Reservation | Ref
     return await move_reservation(shop.world, request)
 
 
-async def test_whose_calendar_says_no_is_passed_over_by_whoever_asks_next(database: Database):
+async def test_whose_calendar_says_no_is_passed_over_by_whoever_asks_next(
+    database: Database, connect: Connect
+):
     """The calendar that said no is read at once: its time leaves the slots without waiting for a poll."""
-    shop, _, _ = await open_pair(database)
+    shop, _, _ = await open_pair(database, connect)
     for busy, free in ((0, 1), (1, 0)):
         start = shop.slot(11 + free)
         shop.calendars.put(("one", "two")[busy], f"stranger {busy}", start, start + HOUR)
@@ -296,8 +294,8 @@ async def test_whose_calendar_says_no_is_passed_over_by_whoever_asks_next(databa
         assert (held.hosts, held.calendar_verdict) == ((shop.hosts[free],), CalendarVerdict.CLEAN)
 
 
-async def test_a_move_to_another_host_asks_that_hosts_calendars_first(database: Database):
-    shop, mine, theirs = await open_pair(database)
+async def test_a_move_to_another_host_asks_that_hosts_calendars_first(database: Database, connect: Connect):
+    shop, mine, theirs = await open_pair(database, connect)
     # At ten the first host has another reservation, and the second one something in their calendar.
     at_ten = await confirmed(shop, 10)
     free = "two" if at_ten.hosts[0] == shop.hosts[0] else "one"
@@ -318,8 +316,10 @@ async def test_a_move_to_another_host_asks_that_hosts_calendars_first(database: 
     assert isinstance(moved, Reservation) and moved.hosts != one.hosts
 
 
-async def test_a_move_where_one_hosts_calendar_is_busy_goes_to_the_other(database: Database):
-    shop, mine, _ = await open_pair(database)
+async def test_a_move_where_one_hosts_calendar_is_busy_goes_to_the_other(
+    database: Database, connect: Connect
+):
+    shop, mine, _ = await open_pair(database, connect)
     shop.calendars.put("one", "stranger", shop.slot(11), shop.slot(12))
     moved = await move_to(shop, mine, shop.slot(11))
     assert isinstance(moved, Reservation)
@@ -330,8 +330,8 @@ async def test_a_move_where_one_hosts_calendar_is_busy_goes_to_the_other(databas
     assert there == {"one": [], "two": [shop.slot(9), shop.slot(11)]}
 
 
-async def test_a_move_while_a_calendar_does_not_answer_is_none(database: Database):
-    shop, mine, _ = await open_pair(database)
+async def test_a_move_while_a_calendar_does_not_answer_is_none(database: Database, connect: Connect):
+    shop, mine, _ = await open_pair(database, connect)
     shop.calendars.faults = {"busy": ["lost_before"] * 5}
     answer = await move_to(shop, mine, shop.slot(14))
     assert isinstance(answer, Refusal) and answer.code is Code.CALENDAR_UNREACHABLE
@@ -371,23 +371,42 @@ async def test_shut_out_the_host_is_closed_and_told_and_open_again(
     assert isinstance(await shop.reserve(), Reservation)
 
 
-async def test_unreachable_for_long_is_broken(database: Database, clock: Clock):
-    shop, connection = await open_practice(database)
+async def test_unreachable_for_long_is_broken(database: Database, clock: Clock, connect: Connect):
+    shop, connection = await open_practice(database, connect)
     shop.calendars.faults = {"changes": ["lost_before"] * 100}
     await read_calendars(shop)
     assert await status_of(shop, connection) is ConnectionStatus.ACTIVE
     await clock.shift(timedelta(minutes=16))
     await read_calendars(shop)
     assert await status_of(shop, connection) is ConnectionStatus.BROKEN
+    answer = await shop.reserve()
+    assert isinstance(answer, Refusal) and answer.code is Code.SLOT_TAKEN
 
 
-async def test_a_broken_connection_may_be_ignored(database: Database):
-    shop, connection = await open_practice(database, when_broken=WhenBroken.IGNORE)
+async def test_a_broken_connection_may_be_ignored(database: Database, clock: Clock, connect: Connect):
+    """Sold without it; and what is to stand there is written when it works again."""
+    shop, connection = await open_practice(database, connect, when_broken=WhenBroken.IGNORE)
+    before = await shop.held(shop.slot(8), hold_seconds=900)
     shop.calendars.denied = True
     await read_calendars(shop)
     assert await status_of(shop, connection) is ConnectionStatus.BROKEN
-    answer = await shop.reserve()
-    assert isinstance(answer, Refusal) and answer.code is Code.CALENDAR_UNREACHABLE
+    held = await shop.held(shop.slot(9), hold_seconds=900)
+    assert held.calendar_verdict is CalendarVerdict.CLEAN
+    firm = await confirmed(shop, 10)
+    assert isinstance(await shop.release(before), Reservation)
+    await shop.work()
+    asked = shop.calendars.calls.total()
+    await shop.held(shop.slot(11), hold_seconds=30)
+    await shop.work()
+    assert shop.calendars.calls.total() == asked
+    shop.calendars.denied = False
+    await clock.shift(timedelta(minutes=6))
+    await read_calendars(shop)
+    assert await status_of(shop, connection) is ConnectionStatus.ACTIVE
+    await clock.shift(timedelta(minutes=6))
+    await shop.work()
+    there = {ref: [entry.start for entry in entries] for ref, entries in shop.calendars.ours().items()}
+    assert there == {"one": [held.start, firm.start], "two": [held.start]}
 
 
 @pytest.mark.parametrize("call", ["write", "busy"])
@@ -401,11 +420,13 @@ async def test_a_calendar_that_does_not_answer_is_no_hold(database: Database, co
     assert isinstance(await shop.reserve(), Reservation)
 
 
-async def test_disconnected_what_we_wrote_is_taken_away(database: Database):
-    shop, connection = await open_practice(database)
+async def test_disconnected_what_we_wrote_is_taken_away(database: Database, connect: Connect):
+    shop, _ = await open_practice(database, connect)
     await confirmed(shop)
-    assert shop.calendars.ours()["one"]
-    await shop.database.run(disconnect, shop.account_id, connection)
+    await shop.held(shop.slot(11), hold_seconds=900)
+    assert [len(entries) for entries in shop.calendars.ours().values()] == [2, 1]
+    for one in await shop.database.run(calendars.all_connections):
+        await shop.database.run(disconnect, shop.account_id, one.id)
     await shop.work()
     assert shop.calendars.ours() == {"one": [], "two": []}
     held = await shop.held(shop.slot(12))
@@ -435,8 +456,8 @@ async def test_credentials_survive_another_key(database: Database):
     assert not old.sealed_with_newest(found.sealed_credentials)
 
 
-async def test_a_host_that_is_deleted_takes_its_connections_along(database: Database):
-    shop, connection = await open_practice(database)
+async def test_a_host_that_is_deleted_takes_its_connections_along(database: Database, connect: Connect):
+    shop, connection = await open_practice(database, connect)
     async with database.statement() as tx:
         await tx.execute("update event_type set deleted_at = the_clock()")
     assert await database.run(delete_host, shop.account_id, shop.hosts[0]) is None

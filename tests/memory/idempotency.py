@@ -30,13 +30,31 @@ async def begin(
     if row.lease_until > now:
         return "in_progress", None, None
     tx.put("key", name, replace(row, lease_until=now + lease))
-    return "taken_up", None, None
+    return "taken_up", None, row.result
 
 
 async def finish(tx: MemoryTx, scope: str, key: str, http_status: int, result: Any) -> None:
     await tx.turn()
     row = tx.get("key", (scope, key))
     tx.put("key", (scope, key), replace(row, http_status=http_status, result=result))
+
+
+async def answer(tx: MemoryTx, scope: str, key: str, http_status: int, result: Any) -> bool:
+    await tx.turn()
+    row: KeyRow | None = tx.get("key", (scope, key))
+    if row is None or row.result != result:
+        return False
+    tx.put("key", (scope, key), replace(row, http_status=http_status))
+    return True
+
+
+async def give_up(tx: MemoryTx, scope: str, key: str, result: Any) -> bool:
+    await tx.turn()
+    row: KeyRow | None = tx.get("key", (scope, key))
+    if row is None or row.result != result or row.http_status is not None:
+        return False
+    tx.delete("key", (scope, key))
+    return True
 
 
 async def forget(tx: MemoryTx, scope: str, key: str) -> None:

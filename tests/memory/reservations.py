@@ -44,7 +44,7 @@ async def _claim(tx: MemoryTx, item: dict[str, Any], looked_at: datetime) -> Tak
     if key is not None:
         fingerprint = bytes.fromhex(item["fingerprint"])
         outcome, _, result = await idempotency.begin(tx, *key, fingerprint, timedelta(seconds=30))
-        if outcome not in ("fresh", "taken_up"):
+        if outcome != "fresh":
             return Taken(outcome, None, None, None, result)
         await idempotency.finish(tx, *key, 201, {"id": item["id"]})
     aside = abs(now - item["decided_at"]) > timedelta(seconds=2)
@@ -64,7 +64,16 @@ async def _claim(tx: MemoryTx, item: dict[str, Any], looked_at: datetime) -> Tak
     until = now + timedelta(seconds=item["hold_seconds"])
     _insert_claims(tx, item["id"], found, item, live_until=until, firm=False)
     _insert_reservation(tx, item, list(found), now, until)
+    if key is not None and set(item.get("connected", ())) & set(found):
+        _leave_unanswered(tx, key, now, item["attend_seconds"])
     return Taken("held", list(found), now, until, None)
+
+
+def _leave_unanswered(tx: MemoryTx, key: tuple[str, str], now: datetime, seconds: int) -> None:
+    """Where somebody waits for the calendars."""
+    if seconds > 0:
+        until = now + timedelta(seconds=seconds)
+        tx.put("key", key, replace(tx.get("key", key), http_status=None, lease_until=until))
 
 
 def _insert_reservation(

@@ -161,6 +161,12 @@ class Auditor:
             raise Broken(f"P5: one Idempotency-Key made {first} and {name}")
         self._keyed[key] = name
 
+    def replayed(self, name: str) -> None:
+        """P7: what the first was told when its calendars had answered, no repeat is told before."""
+        row = self._memory.tables["reservation"][name]
+        if row.status is Status.HELD:
+            self._calendars.held(row, _moment())
+
     def made(self, row: Reservation) -> None:
         self._calendars.held(row, _moment())
 

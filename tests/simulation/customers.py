@@ -73,6 +73,10 @@ class Customer:
             # A double click.
             tries.append(self.asks(lambda world: reserve(world, request, key)))
         answers = await asyncio.gather(*tries)
+        if key is not None and self.town.practice.check is not None and not any(answers):
+            # It failed, or its server died: what it had begun is taken up.
+            await go_on(self.chance.seconds(0, 20))
+            answers = [await self.asks(lambda world: reserve(world, request, key))]
         if key is not None:
             for answer in answers:
                 self.told_by_key(key, answer)
@@ -96,6 +100,7 @@ class Customer:
             self.town.auditor.keyed(key.key, answer.reservation.id, self.town.now())
         elif isinstance(answer, Replay):
             self.town.auditor.keyed(key.key, answer.result["id"], self.town.now())
+            self.town.auditor.replayed(answer.result["id"])
 
     def told(self, row: Reservation) -> None:
         self.town.auditor.told(row, self.town.now())

@@ -38,6 +38,10 @@ async def _nothing(*_: Any, **__: Any) -> None:
     return None
 
 
+def _nothing_at_once(*_: Any) -> None:
+    return None
+
+
 async def _yes(*_: Any, **__: Any) -> bool:
     return True
 
@@ -91,13 +95,20 @@ def _under_another_id(*arguments: Any) -> CalendarEvent:
 
 MUTANTS = [
     Mutant("no locks on hosts", reservations._lock_names, _nothing, UNCLOSEABLE, "P1"),
-    Mutant("late money is kept without taking the time", pay.retake, _yes, UNCLOSEABLE, "P1"),
+    Mutant("late money is kept without taking the time", pay.retake, _yes, range(14, 21, 3), "P1"),
     Mutant("a notification is believed", verdict.judge, _believes_open, AUTHORIZE, "P3"),
     Mutant("authorised is taken for paid", verdict.judge, _believes_authorised, AUTHORIZE, "P3"),
     Mutant("nothing is closed after an end", outcome.close_open, _nothing, AUTHORIZE, "P2"),
     Mutant("jobs are forgotten", jobs.enqueue, _nothing, SALE, "P"),
     Mutant("captured without a pin", lifecycle.pin, _pins_nothing, AUTHORIZE, "P"),
     Mutant("a reserve does not keep its key", idempotency.begin, _always_fresh, SALE, "P5"),
+    Mutant(
+        "a repeat is told before the calendars have answered",
+        reservations._leave_unanswered,
+        _nothing_at_once,
+        ASKED,
+        "P7",
+    ),
     Mutant("a job is finished without its token", jobs._mine, _newest, range(6), "P6"),
     Mutant("nobody asks the calendars before a capture", calendar_gate.gate, _open, ASKED, "P7"),
     Mutant("an event has no stable id", wanted.wanted_event, _under_another_id, WRITTEN, "P4"),

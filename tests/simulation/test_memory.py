@@ -319,6 +319,13 @@ class Both:
         key, print_ = f"k{chance.randrange(4)}", chance.choice((b"\0", b"\1"))
         lease = timedelta(seconds=30)
         begun = await self.same("begin", lambda tx: idempotency.begin(tx, "s", key, print_, lease))
+        if self.held:
+            said = {"id": chance.choice(self.held[-4:])}
+            if chance.random() < 0.5:
+                await self.same("answer", lambda tx: idempotency.answer(tx, "s", key, 201, said))
+            else:
+                await self.same("give_up", lambda tx: idempotency.give_up(tx, "s", key, said))
+            return
         if begun[0] in ("fresh", "taken_up") and chance.random() < 0.7:
             if chance.random() < 0.5:
                 await self.same("finish", lambda tx: idempotency.finish(tx, "s", key, 200, {"a": 1}))

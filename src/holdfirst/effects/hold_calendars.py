@@ -9,7 +9,7 @@ is seen by the next one, which comes before money moves.
 import asyncio
 import enum
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from holdfirst.calendar.calendar_event import Occurrence
 from holdfirst.calendar.provider import EventGone
@@ -31,7 +31,6 @@ CALL_SECONDS_MAX = 20.0
 """One write or one reading, however often it is tried within."""
 HOLD_SECONDS_MAX = 4.0
 """Writing and reading together, while a customer waits."""
-DENIED_AGAIN = timedelta(minutes=5)
 
 
 class Heard(enum.StrEnum):
@@ -55,7 +54,7 @@ async def attend(world: World, reservation_id: str) -> datetime | None:
         judged = await _ask_and_judge(world, plan, (), CALL_SECONDS_MAX)
     failures = _failures(wrote)
     if any(isinstance(one, CalendarDenied) for one in failures):
-        return plan.now + DENIED_AGAIN
+        return plan.now + calendar_health.BROKEN_AGAIN
     if failures:
         raise ProviderUnavailable(str(failures[0]))
     if judged is None:

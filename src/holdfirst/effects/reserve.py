@@ -7,9 +7,9 @@ from holdfirst.effects.hold_calendars import Heard, calendar_unreachable, hold
 from holdfirst.effects.world import World
 from holdfirst.errors import Busy
 from holdfirst.flows import calendar_holds, keyed
-from holdfirst.flows.keyed import Replay, RequestKey
+from holdfirst.flows.keyed import Replay, RequestKey, TakenUp
 from holdfirst.flows.payee import named_payees, payees
-from holdfirst.flows.reserve import ReserveRequest, Wanted, held, not_held, that_day, want
+from holdfirst.flows.reserve import ReserveRequest, Wanted, held, not_held, slot_taken, that_day, want
 from holdfirst.refusal import Refusal
 from holdfirst.reservation.event_type import CalendarCheck, EventType, Offer
 from holdfirst.reservation.reservation import Reservation
@@ -29,7 +29,7 @@ class Made(msgspec.Struct, frozen=True):
 async def reserve(
     world: World, request: ReserveRequest, key: RequestKey | None = None
 ) -> Made | Replay | Refusal:
-    """Held, or why not. One statement writes, the idempotency key included: there is nothing to take back.
+    """Held, or why not. One statement writes, the idempotency key included; what calendars refuse is given back.
 
     Decided on the offer as it is known; the claim says whether that still stands. A refusal is told on what was read just now.
     """
@@ -43,13 +43,21 @@ async def reserve(
         offer = await world.offers.read(request.account_id, request.event_type)
         wanted = await _wanted(world, offer, request, key)
         if isinstance(wanted, Refusal):
-            # What was held once under this key may be out of the rules by now; a replay is a replay all the same.
-            before = await world.database.run(keyed.answered_before, key) if key is not None else None
-            return before or wanted
+            return wanted if key is None else await _answered_before(world, request, key, offer) or wanted
         answer = await _claimed(world, wanted, request)
         if answer is not None:
             return answer
     raise Busy("the offer changed faster than it could be read")
+
+
+async def _answered_before(
+    world: World, request: ReserveRequest, key: RequestKey, offer: Offer | None
+) -> Replay | Refusal | None:
+    """What was held once under this key may be out of the rules by now; a replay is a replay all the same."""
+    before = await world.database.run(keyed.answered_before, key)
+    if isinstance(before, TakenUp):
+        return await _taken_up(world, before.id, request, (key.scope, key.key), offer)
+    return before
 
 
 async def _wanted(
@@ -80,31 +88,64 @@ async def _claimed(world: World, wanted: Wanted, request: ReserveRequest) -> Mad
                 # A worker looks by itself before any longer hold is over.
                 rings.add((CHANNEL, ""))
             world.database.on_announce(rings)
-            made = Made(reservation, wanted.offer.event_type)
-            return await _in_calendars(world, made, wanted, request) if reservation.in_calendars else made
+            return await _in_calendars(world, reservation, wanted, request)
+        case "taken_up":
+            key = reservations.key_of(wanted.item)
+            assert key is not None
+            return await _taken_up(world, taken.result["id"], request, key, wanted.offer)
         case _:
             answer = not_held(taken)
             return await _taken(world, wanted.offer, request) if answer is None else answer
 
 
-async def _taken(world: World, offer: Offer, request: ReserveRequest) -> Refusal:
+async def _taken(world: World, offer: Offer | None, request: ReserveRequest) -> Refusal:
+    if offer is None:
+        return slot_taken()
     return await world.slot_lists.what_is_left(
         request.account_id, offer.event_type.id, that_day(request, offer)
     )
 
 
-async def _in_calendars(world: World, made: Made, wanted: Wanted, request: ReserveRequest) -> Made | Refusal:
-    """Held in every calendar of its hosts, and nothing else there; or given up again."""
-    reservation = made.reservation
-    if made.event_type.rules.calendar_check in (CalendarCheck.LOCAL, CalendarCheck.FAST):
+async def _in_calendars(
+    world: World, reservation: Reservation, wanted: Wanted, request: ReserveRequest
+) -> Made | Refusal:
+    event_type = wanted.offer.event_type
+    if not reservation.in_calendars:
+        return Made(reservation, event_type)
+    if event_type.rules.calendar_check in (CalendarCheck.LOCAL, CalendarCheck.FAST):
         # The job, which is due now, writes and asks; under `fast`, confirm waits for its verdict.
         world.database.on_announce({(CHANNEL, "")})
-        return made
-    heard, judged = await hold(world, reservation.id)
-    if judged is not None and heard is Heard.CLEAN:
-        return Made(judged, made.event_type)
+        return Made(reservation, event_type)
     key = reservations.key_of(wanted.item)
-    await world.database.run(calendar_holds.abandon, reservation.id, key)
+    judged = await _asked(world, reservation.id, request, key, wanted.offer)
+    return judged if isinstance(judged, Refusal) else Made(judged, event_type)
+
+
+async def _taken_up(
+    world: World, reservation_id: str, request: ReserveRequest, key: tuple[str, str], offer: Offer | None
+) -> Replay | Refusal | None:
+    """What was held under this key before its maker died: the calendars are asked again, and it is told at last. None: it
+    is over, and was told to nobody.
+    """
+    if await world.database.run(calendar_holds.take_up, reservation_id, key) is None:
+        return None
+    judged = await _asked(world, reservation_id, request, key, offer)
+    return judged if isinstance(judged, Refusal) else Replay(201, {"id": judged.id})
+
+
+async def _asked(
+    world: World,
+    reservation_id: str,
+    request: ReserveRequest,
+    key: tuple[str, str] | None,
+    offer: Offer | None,
+) -> Reservation | Refusal:
+    """Held in every calendar of its hosts, and nothing else there; or given up again."""
+    heard, judged = await hold(world, reservation_id)
+    clean = judged if heard is Heard.CLEAN else None
+    if clean and (key is None or await world.database.single(calendar_holds.answer, reservation_id, key)):
+        return clean
+    await world.database.run(calendar_holds.abandon, reservation_id, key)
     if heard is Heard.CONFLICT:
-        return await _taken(world, wanted.offer, request)
+        return await _taken(world, offer, request)
     return calendar_unreachable()

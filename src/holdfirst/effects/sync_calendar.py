@@ -7,7 +7,7 @@ from datetime import datetime
 from holdfirst.calendar.calendar_event import Change, marker
 from holdfirst.calendar.provider import Changes
 from holdfirst.effects.calendar_desk import calling
-from holdfirst.effects.hold_calendars import CALL_SECONDS_MAX, DENIED_AGAIN
+from holdfirst.effects.hold_calendars import CALL_SECONDS_MAX
 from holdfirst.effects.watch_calendars import addresses
 from holdfirst.effects.world import World
 from holdfirst.errors import CalendarDenied, ProviderUnavailable
@@ -33,7 +33,7 @@ async def poll(world: World, calendar_id: str) -> datetime | None:
     try:
         await sync(world, asked)
     except CalendarDenied:
-        return asked.now + DENIED_AGAIN
+        return asked.now + calendar_health.BROKEN_AGAIN
     except ProviderUnavailable as error:
         await world.database.run(calendar_health.unreachable, asked.connection.id, str(error))
         raise

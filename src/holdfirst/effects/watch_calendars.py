@@ -7,10 +7,10 @@ from datetime import datetime
 
 from holdfirst.calendar.provider import CannotWatch, PushProvider, WantedWatch, Watch
 from holdfirst.effects.calendar_desk import calling
-from holdfirst.effects.hold_calendars import CALL_SECONDS_MAX, DENIED_AGAIN
+from holdfirst.effects.hold_calendars import CALL_SECONDS_MAX
 from holdfirst.effects.world import World
 from holdfirst.errors import CalendarDenied
-from holdfirst.flows import calendar_watches
+from holdfirst.flows import calendar_health, calendar_watches
 from holdfirst.flows.calendar_watches import LASTS, WatchPlan
 from holdfirst.store.calendar_watches import KnownWatch
 
@@ -29,7 +29,7 @@ async def watch(world: World, calendar_id: str) -> datetime | None:
         try:
             await _go_on(world, plan, world.pushes[plan.connection.provider])
         except CalendarDenied:
-            return plan.now + DENIED_AGAIN
+            return plan.now + calendar_health.BROKEN_AGAIN
         plan = await world.database.run(calendar_watches.plan, calendar_id, addresses(world))
     for one in plan.over:
         await _end(world, plan, one)

@@ -14,6 +14,8 @@ UNREACHABLE_MAX = timedelta(minutes=15)
 """How old what we know may be before nobody can say what is free."""
 SAID_EVERY = timedelta(seconds=20)
 """That a connection works is written down no more often."""
+BROKEN_AGAIN = timedelta(minutes=5)
+"""When to try again what does not work until somebody mends it."""
 ALL_TIME = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
 
 

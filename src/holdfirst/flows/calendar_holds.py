@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A reservation in its hosts' calendars: what is to be written, what was, and what the calendars' answer means."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from holdfirst.calendar.calendar_event import CalendarEvent, EventState, Occurrence
 from holdfirst.calendar.wanted import wanted_event, wanted_state
 from holdfirst.errors import HoldfirstError
+from holdfirst.flows.calendar_health import BROKEN_AGAIN
 from holdfirst.flows.outcome import became_free, close_open
 from holdfirst.flows.pay import write_down_expiry
 from holdfirst.payment.payment import Mode, Payment
@@ -99,7 +100,8 @@ async def plan(tx: Tx, reservation_id: str) -> Plan | None:
     events += [
         calendar_events.not_written(reservation.account_id, reservation.id, one) for one in sorted(missing)
     ]
-    wrong, again = _wrong(reservation, event_type.rules, events, wanted, now)
+    ignored = {calendar.id for calendar, connection in in_use if _ignored(connection)}
+    wrong, again = _wrong(reservation, event_type.rules, events, wanted, ignored, now)
     return Plan(
         reservation=reservation,
         rules=event_type.rules,
@@ -137,9 +139,10 @@ def _wrong(
     rules: EventTypeRules,
     events: Sequence[WrittenEvent],
     wanted: Mapping[str, EventState],
+    ignored: Collection[str],
     now: datetime,
 ) -> tuple[list[tuple[WrittenEvent, CalendarEvent | None]], datetime | None]:
-    """What does not stand as it should, and how it should; and when to look again at what is leased, or in doubt."""
+    """What does not stand as it should, and how it should; and when to look again at what is leased, in doubt, or ignored."""
     wrong: list[tuple[WrittenEvent, CalendarEvent | None]] = []
     again: list[datetime] = []
     for written in events:
@@ -149,7 +152,10 @@ def _wrong(
         elif event is None and written.state is Written.ABSENT and _is_ahead(written.doubtful_until, now):
             again.append(written.doubtful_until or now)
         elif not _stands(written, event):
-            wrong.append((written, event))
+            if written.calendar_id in ignored:
+                again.append(now + BROKEN_AGAIN)
+            else:
+                wrong.append((written, event))
     return wrong, min(again, default=None)
 
 
@@ -198,8 +204,11 @@ def _stands(written: WrittenEvent, event: CalendarEvent | None) -> bool:
 
 
 def _asked(calendar: Calendar, connection: Connection) -> bool:
-    ignored = connection.status is ConnectionStatus.BROKEN and connection.when_broken is WhenBroken.IGNORE
-    return calendar.blocking and not ignored
+    return calendar.blocking and not _ignored(connection)
+
+
+def _ignored(connection: Connection) -> bool:
+    return connection.status is ConnectionStatus.BROKEN and connection.when_broken is WhenBroken.IGNORE
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -316,14 +325,34 @@ async def _end(
     return ended
 
 
-async def abandon(tx: Tx, reservation_id: str, key: tuple[str, str] | None) -> None:
-    """A hold that was refused within the request that made it: nobody has it, and its key may be used again."""
+Key = tuple[str, str]
+
+
+async def answer(tx: Tx, reservation_id: str, key: Key) -> bool:
+    """The calendars have nothing against it: it is told under its key from now on. False: it was abandoned meanwhile."""
+    return await idempotency.answer(tx, *key, 201, {"id": reservation_id})
+
+
+async def take_up(tx: Tx, reservation_id: str, key: Key) -> Reservation | None:
+    """Whoever made it died before the calendars had answered. None: it is over, and its key may be used again."""
+    reservation = await reservations.lock(tx, reservation_id)
+    assert reservation is not None
+    if status_at(reservation, await tx.now()) in (Status.HELD, Status.PROCESSING, Status.CONFIRMED):
+        return reservation
+    await idempotency.give_up(tx, *key, {"id": reservation_id})
+    return None
+
+
+async def abandon(tx: Tx, reservation_id: str, key: Key | None) -> None:
+    """A hold that was refused within the request that made it: nobody has it, and its key may be used again. Unless a
+    repeat of it has found the calendars well, and told of it.
+    """
     reservation = await reservations.lock(tx, reservation_id)
     assert reservation is not None
     attempts = await payments.lock_all(tx, reservation_id)
     now = await tx.now()
-    if key is not None:
-        await idempotency.forget(tx, *key)
+    if key is not None and not await idempotency.give_up(tx, *key, {"id": reservation_id}):
+        return
     if status_at(reservation, now) is not Status.HELD:
         await write_down_expiry(tx, reservation, attempts, now)
         return

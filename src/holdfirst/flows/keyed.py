@@ -2,7 +2,8 @@
 """Idempotency keys: the same request twice is one request. Scope: API key (or reservation), method, path; 24 h.
 
 A verb of one transaction writes its key in that transaction. A verb of several (a checkout, say) writes it first,
-with a lease: whoever repeats a request that died takes it up and finishes it; such verbs are safe to run twice.
+with a lease: whoever repeats a request that died takes it up and finishes it; such verbs are safe to run twice. A reserve
+whose calendars are waited for is between the two: its claim writes the key, and the calendars' word answers it.
 A refusal keeps no key.
 """
 
@@ -35,25 +36,33 @@ class Replay(msgspec.Struct, frozen=True):
     result: Any
 
 
+class TakenUp(msgspec.Struct, frozen=True):
+    """Whoever asked first died before it was answered; this is what they had made, and nobody was told of it."""
+
+    id: str
+
+
 async def begin(tx: Tx, key: RequestKey) -> Replay | Refusal | None:
     """None: go on (fresh, or taken up from a request that died)."""
     outcome, http_status, result = await idempotency.begin(tx, key.scope, key.key, key.fingerprint, LEASE)
     match outcome:
         case "fresh" | "taken_up":
             return None
-        case "replay":
-            assert http_status is not None
-            return Replay(http_status, result)
         case _:
-            return key_refusal(outcome)
+            return _said_before(outcome, http_status, result)
 
 
-async def answered_before(tx: Tx, key: RequestKey) -> Replay | Refusal | None:
-    """What this key was answered with, if it was; a key that was not is left unused."""
-    before = await begin(tx, key)
-    if before is None:
-        await end(tx, key, None, None)
-    return before
+async def answered_before(tx: Tx, key: RequestKey) -> Replay | TakenUp | Refusal | None:
+    """What this reserve was answered with, if it was; a key that was not used is left so."""
+    outcome, http_status, result = await idempotency.begin(tx, key.scope, key.key, key.fingerprint, LEASE)
+    match outcome:
+        case "fresh":
+            await end(tx, key, None, None)
+            return None
+        case "taken_up":
+            return TakenUp(result["id"])
+        case _:
+            return _said_before(outcome, http_status, result)
 
 
 async def end(tx: Tx, key: RequestKey, http_status: int | None, result: Any) -> None:
@@ -81,6 +90,13 @@ async def once(
     else:
         await end(tx, key, *answer(done))
     return done
+
+
+def _said_before(outcome: str, http_status: int | None, result: Any) -> Replay | Refusal:
+    if outcome == "replay":
+        assert http_status is not None
+        return Replay(http_status, result)
+    return key_refusal(outcome)
 
 
 def key_refusal(outcome: str) -> Refusal:

@@ -196,7 +196,8 @@ create or replace function fairest_host(p_hosts text[], p_start timestamptz) ret
     limit 1
 $$;
 
--- An idempotency key: 'fresh', 'replay', 'reused', 'in_progress', or 'taken_up' from a request that died.
+-- An idempotency key: 'fresh', 'replay', 'reused', 'in_progress', or 'taken_up' from a request that died; `result` then says
+-- how far that came, if it wrote it down.
 create or replace function begin_keyed(
     p_scope text, p_key text, p_fingerprint bytea, p_lease interval,
     out outcome text, out http_status integer, out result jsonb
@@ -227,6 +228,7 @@ begin
         else
             update idempotency_key set lease_until = v_now + p_lease where scope = p_scope and key = p_key;
             outcome := 'taken_up';
+            result := v_row.result;
         end if;
         return;
     end if;
@@ -295,7 +297,8 @@ end $$;
 
 -- Reserve: many reservations a call, one round trip, each item an outcome of its own:
 -- 'held', 'taken', 'day_full', 'too_many_holds', 'look_again', or what its idempotency key says. 'look_again': what it was
--- decided on (`catalog`, of its account, at `decided_at`) is not what stands now.
+-- decided on (`catalog`, of its account, at `decided_at`) is not what stands now. The key of a hold whose calendars are waited
+-- for is answered when they have answered (idempotency.py); until then a repeat is 'in_progress', and 'taken_up' if that never came.
 -- The locks of the whole call, and the intervals that it looks at, come as flat lists beside the items; no two items
 -- of one call have the same idempotency key. What each host looks like is asked for all items at once, and what they hold
 -- is written at once: at the end, or before an item that looks at a host which an earlier one has claimed.
@@ -352,7 +355,8 @@ begin
             all_hosts boolean, start timestamptz,
             starts_at timestamptz, ends_at timestamptz, seats integer, seats_max integer, day_max integer,
             day_from timestamptz[], day_to timestamptz[], hold_seconds integer, holder_address text,
-            holder_email text, address_max integer, email_max integer, scope text, key text, fingerprint text
+            holder_email text, address_max integer, email_max integer, scope text, key text, fingerprint text,
+            connected text[], attend_seconds integer
         )) with ordinality as wanted
         cross join lateral (select sitting_of(event_type_id, start, seats_max, wanted.id) as sitting) mine
         cross join lateral (
@@ -368,7 +372,7 @@ begin
         if v.key is not null and v.id <> all(coalesce(v_fresh, '{}')) then
             select * into v_key
             from begin_keyed(v.scope, v.key, decode(v.fingerprint, 'hex'), interval '30 seconds');
-            if v_key.outcome not in ('fresh', 'taken_up') then
+            if v_key.outcome <> 'fresh' then
                 outcome := v_key.outcome; result := v_key.result;
                 return next;
                 continue;
@@ -430,6 +434,10 @@ begin
         v_id_places := v_id_places || v_places::text;
         v_created := v_created || created_at;
         v_until := v_until || held_until;
+        if v.key is not null and v.connected && v_hosts and v.attend_seconds > 0 then
+            update idempotency_key set http_status = null, lease_until = v.now + make_interval(secs => v.attend_seconds)
+            where scope = v.scope and key = v.key;
+        end if;
         if v.holder_address is not null then
             v_addresses := v_addresses || v.holder_address;
             v_emails := v_emails || v.holder_email;

@@ -2,8 +2,10 @@
 """A reservation in its host's calendar: held, made firm, let go, moved, with strangers in the way."""
 
 from typing import Any
+from uuid import uuid4
 
 from crashes.practices import Practice, practice
+from holdfirst.store.database import Tx
 from house import CUSTOMER, House
 
 from .case import Case, later, scene, verb, wish
@@ -44,9 +46,9 @@ async def reserve_in_a_calendar_and_never_ask(house: House, clock: Any) -> Case:
     return await _reserve(house, "local")
 
 
-async def _refused(house: House, clock: Any, statuses: tuple[int, ...]) -> Case:
-    """The client is told no, or was told of a hold that is given up a moment later; nobody has the time."""
-    case = await _reserve(house, "verified", statuses=statuses)
+async def _refused(house: House, clock: Any) -> Case:
+    """The client is told no, however often it asks; nobody has the time."""
+    case = await _reserve(house, "verified", statuses=(409,))
     case.ends, case.events = None, 0
     body = case.body
 
@@ -61,7 +63,7 @@ async def _refused(house: House, clock: Any, statuses: tuple[int, ...]) -> Case:
 
 @scene
 async def reserve_where_a_stranger_stands(house: House, clock: Any) -> Case:
-    case = await _refused(house, clock, (409, 201))
+    case = await _refused(house, clock)
     assert case.practice is not None
     case.practice.stranger(case.body["start"])
     return case
@@ -86,6 +88,53 @@ async def reserve_with_an_answer_that_is_lost(house: House, clock: Any) -> Case:
 async def reserve_where_a_reading_fails(house: House, clock: Any) -> Case:
     case = await _reserve(house, "verified")
     house.outside.door.faults += [("REPORT", "away")] * 9
+    return case
+
+
+async def _died(house: House, case: Case) -> None:
+    """Whoever asked first died before the calendars had answered: its hold is there, and nobody was told of it."""
+    key = uuid4().hex
+    case.keyed, case.headers = False, {"Idempotency_Key": key}
+    made = await house.call("POST", case.path or "", case.body, **case.headers)
+    assert made.status_code == 201, made.text
+
+    async def forget_the_answer(tx: Tx) -> None:
+        await tx.execute(
+            "update idempotency_key set http_status = null, lease_until = the_clock() where key = $1", key
+        )
+
+    await house.run(forget_the_answer)
+
+
+@scene
+async def take_up_a_reserve(house: House, clock: Any) -> Case:
+    case = await _reserve(house, "verified")
+    await _died(house, case)
+    return case
+
+
+@scene
+async def take_up_a_reserve_whose_hold_is_over(house: House, clock: Any) -> Case:
+    """It is reserved anew."""
+    case = await _reserve(house, "verified")
+    case.body["hold_seconds"] = 600
+    await _died(house, case)
+    await later(clock, 601)
+    return case
+
+
+@scene
+async def take_up_a_reserve_that_is_not_offered_any_more(house: House, clock: Any) -> Case:
+    """What is held is held."""
+    case = await _reserve(house, "verified")
+    path = f"/v1/event-types/{case.body['event_type']}"
+    await _died(house, case)
+    await house.ask("PATCH", path, {"active": False})
+
+    async def offer_it_again(house: House) -> None:
+        await house.ask("PATCH", path, {"active": True})
+
+    case.after = offer_it_again
     return case
 
 
