@@ -59,7 +59,7 @@ check-front: assets ## Types and unit tests of the Vue package
 	$(VENV)/bin/python packages/build.py --check
 
 test: check check-front setup-browser setup-stripe-cli ## Everything: the checks, then all tests on a PostgreSQL of their own
-	$(RUN) pytest -n 2 --dist loadgroup
+	$(RUN) pytest -n 3 --dist loadgroup --durations 40
 
 races: setup-dev ## Every race: all states of the core, every schedule of two verbs; SCHEDULE=… plays one
 	$(RUN) pytest -q -n $(if $(SCHEDULE),0,2) --dist loadgroup $(if $(SCHEDULE),-s -k test_this_schedule) tests/races
