@@ -16,7 +16,7 @@ from holdfirst.flows.confirm import Asks, ConfirmRequest
 from holdfirst.flows.expire import expire
 from holdfirst.payment.money import Money
 from holdfirst.payment.payment import Mode, Payment
-from holdfirst.reservation.reservation import EndedBy, Reservation
+from holdfirst.reservation.reservation import EndedBy, Reservation, Status
 from holdfirst.settings import Limits
 from holdfirst.store import catalog, jobs
 from holdfirst.store.database import Tx
@@ -345,8 +345,10 @@ def _with_mode(mode: Mode) -> None:
     async def _confirmed(shop: Shop, bench: Bench) -> Subject:
         held, payment = await _paid(shop)
         await advance.advance(shop.world, payment.id)
-        if mode is Mode.AUTHORIZE:
+        if not sale:
             await advance.capture(shop.world, payment.id)
+        confirmed = await shop.read(held.id)
+        assert confirmed.status is Status.CONFIRMED, confirmed.status
         return _subject(shop, held, payment)
 
     @state(f"refund due {mode}", "reservation priced payment money owed", mode=mode, long=not sale)

@@ -38,6 +38,17 @@ def test_every_pair(laboratory: In, state: str, figures: Print) -> None:
     assert found.complete + found.bounded >= len(chosen)
 
 
+def test_every_state_can_be_made(laboratory: In) -> None:
+    """Those of the long searches too, which are not run each time."""
+
+    async def work(bench: Bench) -> None:
+        for state in STATES.values():
+            if state.long:
+                await prepare(bench, state)
+
+    laboratory(work)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("state", STATES)
 def test_every_triple(laboratory: In, state: str, figures: Print) -> None:
