@@ -35,7 +35,7 @@ from holdfirst.store.calendars import WhenBroken, WhenDeleted, WhenMoved
 from holdfirst.store.database import Database, Tx
 from holdfirst.store.payees import PaymentAccount
 from holdfirst.store.together import Together
-from holdfirst.worker import KINDS
+from holdfirst.worker import KINDS, Kind
 
 ALWAYS = {
     "weekly": [{"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "00:00", "end": "24:00"}]
@@ -73,6 +73,7 @@ class Shop:
     event_type_id: str = ""
     payee_id: str = ""
     calendars: FakeCalendars = field(default_factory=FakeCalendars)
+    kinds: Mapping[str, Kind] = field(default_factory=lambda: KINDS)
 
     def elsewhere(self) -> "Shop":
         """The same practice at another API process: its claims do not go together with ours."""
@@ -172,13 +173,13 @@ class Shop:
         """Run what is due until nothing is, as a worker would; answers how many jobs ran."""
         ran = 0
         for _ in range(rounds):
-            claimed = await self.database.run(jobs.claim, list(KINDS), timedelta(seconds=60), 100)
+            claimed = await self.database.run(jobs.claim, list(self.kinds), timedelta(seconds=60), 100)
             if not claimed:
                 return ran
             for job in claimed:
                 ran += 1
                 try:
-                    again = await KINDS[job.kind].run(self.world, job.subject)
+                    again = await self.kinds[job.kind].run(self.world, job.subject)
                 except Exception as error:
                     await self.database.run(jobs.retry, job, timedelta(seconds=1), str(error))
                     continue

@@ -35,6 +35,8 @@ class Code(enum.StrEnum):
     PAYMENT_NOT_FOUND = "payment_not_found"
     PAYMENT_ACCOUNT_NOT_FOUND = "payment_account_not_found"
     CALENDAR_CONNECTION_NOT_FOUND = "calendar_connection_not_found"
+    WEBHOOK_ENDPOINT_NOT_FOUND = "webhook_endpoint_not_found"
+    DELIVERY_NOT_FOUND = "delivery_not_found"
     # setting up
     SLUG_TAKEN = "slug_taken"
     STILL_IN_USE = "still_in_use"

@@ -3,15 +3,18 @@
 
 import asyncio
 import contextlib
+import ipaddress
 from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 from litestar import Litestar
 
 from holdfirst.calendar.provider import CalendarProvider
+from holdfirst.effects.call_webhook import Webhooks
 from holdfirst.effects.offers import Offers
 from holdfirst.effects.send_mail import sender
 from holdfirst.effects.slot_lists import SlotLists
@@ -31,6 +34,7 @@ from holdfirst.providers.outward import Outward
 from holdfirst.providers.sandbox import Books, SandboxCompany, SandboxProvider
 from holdfirst.providers.smtp import Smtp
 from holdfirst.providers.stripe import StripeProvider
+from holdfirst.providers.webhook_calls import WebhookCalls
 from holdfirst.settings import Settings
 from holdfirst.store import reservations
 from holdfirst.store.database import Database
@@ -40,9 +44,11 @@ from holdfirst.store.together import Together
 from holdfirst.web.address import networks
 from holdfirst.web.app import build_app
 from holdfirst.web.context import WebContext
+from holdfirst.web.event_bodies import EventBodies
 from holdfirst.web.sandbox import sandbox_router
-from holdfirst.worker import Worker
+from holdfirst.worker import KINDS, Kind, Worker
 
+LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 PROVIDERS = "holdfirst.payment_providers"
 """The entry-point group of other people's payment providers: a callable without arguments that makes one."""
 
@@ -54,6 +60,7 @@ class Parts(msgspec.Struct, frozen=True):
     world: World
     doorbell: Doorbell
     sandbox: SandboxCompany
+    webhook_calls: WebhookCalls
 
 
 @contextlib.asynccontextmanager
@@ -101,7 +108,7 @@ async def open_parts(settings: Settings, database_url: str, public_url: str) -> 
             pushes={name: one for name, one in calendars.items() if isinstance(one, Google | Microsoft)},
         )
         await database.run(accounts.found, key_ring)
-        yield Parts(settings, world, doorbell, company)
+        yield Parts(settings, world, doorbell, company, _webhook_calls(settings, public_url, stack))
 
 
 async def prepare(database_url: str) -> list[str]:
@@ -124,7 +131,9 @@ def web_app(parts: Parts, closing: asyncio.Event) -> Litestar:
 
 
 def worker(parts: Parts) -> Worker:
-    return Worker(parts.world, parts.doorbell)
+    webhooks = Webhooks(parts.world, EventBodies(parts.world), parts.webhook_calls.post)
+    kinds = {**KINDS, "tell": Kind(webhooks.tell), "deliver": Kind(webhooks.deliver, wait_max=60.0)}
+    return Worker(parts.world, parts.doorbell, kinds)
 
 
 def found_providers(ours: Sequence[PaymentProvider]) -> dict[str, PaymentProvider]:
@@ -171,6 +180,23 @@ async def _calendars(settings: Settings, stack: contextlib.AsyncExitStack) -> di
         )
         known[Microsoft.name] = Microsoft(outward, registered)
     return known
+
+
+def _webhook_calls(settings: Settings, public_url: str, stack: contextlib.AsyncExitStack) -> WebhookCalls:
+    """A server that is itself reached on this machine alone may call what else runs here: somebody is trying it out."""
+    allowed = networks(settings.allow_private, "HOLDFIRST_ALLOW_PRIVATE")
+    if _is_loopback(urlsplit(public_url).hostname or ""):
+        allowed = (*allowed, *LOOPBACK)
+    outward = Outward(allowed, follow=False)
+    stack.push_async_callback(outward.aclose)
+    return WebhookCalls(outward)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 async def _known_ring(settings: Settings, database: Database) -> KeyRing:

@@ -31,7 +31,7 @@ from holdfirst.effects.world import World
 from holdfirst.errors import HoldfirstError, ProviderUnavailable
 from holdfirst.flows import expire, wake
 from holdfirst.logs import places
-from holdfirst.store import calendar_events, jobs
+from holdfirst.store import calendar_events, events, jobs
 from holdfirst.store.database import Tx
 from holdfirst.store.doorbell import Doorbell
 from holdfirst.store.jobs import LOOK_SECONDS_MAX, Finished, Job
@@ -238,6 +238,7 @@ class Worker:
                 await self._world.database.single(jobs.beat, self._id)
                 if beats % 360 == 0:
                     await self._world.database.run(jobs.sweep)
+                    await self._world.database.run(events.sweep)
                     await self._world.database.single(calendar_events.sweep)
                 beats += 1
             except (HoldfirstError, asyncpg.PostgresError):

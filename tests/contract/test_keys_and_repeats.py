@@ -26,6 +26,7 @@ async def requests(counter: Counter) -> dict[str, tuple[str, Any]]:
             ("checkout", "extend", "release", "confirm", "reschedule", "rotate")}  # fmt: skip
     account = {"url": "https://calendar.example/", "username": "u", "password": "p"}
     link = {"host": counter.site.shop.hosts[0], "provider": "caldav", "credentials": account}
+    hooks, endpoint, delivery = "/v1/webhook-endpoints", *await delivered(counter)
     con, connection = "/v1/calendar-connections", await counter.site.shop.connect()
     paid, stuck, off = [await counter.paid() for _ in range(3)]
     res, pay = "/v1/reservations", "/v1/payments"
@@ -39,6 +40,9 @@ async def requests(counter: Counter) -> dict[str, tuple[str, Any]]:
         ),
         con: (con, link),
         f"{con}/{{connection}}/sync": (f"{con}/{connection}/sync", {}),
+        hooks: (hooks, {"url": "https://shop.example/hook"}),
+        f"{hooks}/{{endpoint}}/rotate-secret": (f"{hooks}/{endpoint}/rotate-secret", {}),
+        f"{hooks}/{{endpoint}}/deliveries/{{delivery}}/redeliver": (f"{hooks}/{endpoint}/deliveries/{delivery}/redeliver", {}),
         res: (res, {"event_type": counter.offers["free"], "start": counter.next_start()}),
         f"{res}/{{reservation}}/checkout": (f"{res}/{held['checkout']['id']}/checkout", RETURN),
         f"{res}/{{reservation}}/extend": (f"{res}/{held['extend']['id']}/extend", {}),
@@ -53,6 +57,16 @@ async def requests(counter: Counter) -> dict[str, tuple[str, Any]]:
         f"{pay}/{{payment}}/refund": (f"{pay}/{paid['payment']['id']}/refund", {"amount": {"amount_minor": 5, "currency": "EUR"}}),
         f"{pay}/{{payment}}/resolve": (f"{pay}/{stuck['payment']['id']}/resolve", {"note": "seen"}),
     }  # fmt: skip
+
+
+async def delivered(counter: Counter) -> tuple[str, str]:
+    """An endpoint, and a delivery to it."""
+    site = counter.site
+    endpoint = (await site.post("/v1/webhook-endpoints", {"url": "https://shop.example/hook"})).json()["id"]
+    await counter.held("free")
+    await site.get("/v1/events")
+    deliveries = (await site.get(f"/v1/webhook-endpoints/{endpoint}/deliveries")).json()["data"]
+    return endpoint, deliveries[0]["id"]
 
 
 async def test_every_post_twice(counter: Counter) -> None:

@@ -68,6 +68,8 @@ async def test_odd_requests(site, seed: int) -> None:
         "owner": "other",
         "name": "embed.js",
         "connection": await site.shop.connect(),
+        "endpoint": (await site.post("/v1/webhook-endpoints", {"url": "https://shop.example/"})).json()["id"],
+        "delivery": "dlv_" + "0" * 26,
         "token": "t.ics",
     }
     good = {

@@ -19,6 +19,7 @@ NOT_FOUND = {
     "connection": "calendar_connection_not_found",
     "reservation": "reservation_not_found",
     "payment": "payment_not_found",
+    "endpoint": "webhook_endpoint_not_found",
 }
 # Who may: s(ecret), p(ublishable), c(lient secret), or everybody (-).
 RIGHTS = {
@@ -47,6 +48,15 @@ RIGHTS = {
     "DELETE /v1/calendar-connections/{connection:str}": "s",
     "POST /v1/calendar-connections/{connection:str}/sync": "s",
     "GET /v1/calendar-connections/{connection:str}/calendars": "s",
+    "POST /v1/webhook-endpoints": "s",
+    "GET /v1/webhook-endpoints": "s",
+    "GET /v1/webhook-endpoints/{endpoint:str}": "s",
+    "PATCH /v1/webhook-endpoints/{endpoint:str}": "s",
+    "DELETE /v1/webhook-endpoints/{endpoint:str}": "s",
+    "POST /v1/webhook-endpoints/{endpoint:str}/rotate-secret": "s",
+    "GET /v1/webhook-endpoints/{endpoint:str}/deliveries": "s",
+    "POST /v1/webhook-endpoints/{endpoint:str}/deliveries/{delivery:str}/redeliver": "s",
+    "GET /v1/events": "s",
     "GET /oauth/{provider:str}/callback": "-",
     "GET /calendars/{host:str}/{token:str}": "-",
     "GET /v1/event-types/{event_type:str}/slots": "sp",
@@ -120,8 +130,11 @@ async def of_this_account(site) -> tuple[dict[str, str], str, str]:
     """Ids of one account, its reservation's client secret, and another reservation's."""
     held, another = await site.held(9), await site.held(10)
     paid = await site.post(f"/v1/reservations/{held['id']}/checkout", {"return_url": "https://shop.example/"})
+    endpoint = await site.post("/v1/webhook-endpoints", {"url": "https://shop.example/hook"})
     ids = {
         "connection": await site.shop.connect(),
+        "endpoint": endpoint.json()["id"],
+        "delivery": "dlv_" + "0" * 26,
         "host": site.shop.hosts[0],
         "key": "k",
         "event_type": site.shop.event_type_id,

@@ -84,8 +84,8 @@ async def _claimed(world: World, wanted: Wanted, request: ReserveRequest) -> Mad
         case "held":
             reservation = held(wanted, taken)
             rings = reservations.slot_announcements(reservation)
-            if reservation.hold_seconds <= LOOK_SECONDS_MAX:
-                # A worker looks by itself before any longer hold is over.
+            if reservation.hold_seconds <= LOOK_SECONDS_MAX or wanted.offer.has_webhooks:
+                # A worker looks by itself before any longer hold is over; what is to be told need not wait for that.
                 rings.add((CHANNEL, ""))
             world.database.on_announce(rings)
             return await _in_calendars(world, reservation, wanted, request)

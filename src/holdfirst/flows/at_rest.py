@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 
 from holdfirst.key_ring import KeyRing
-from holdfirst.store import accounts, calendars, payees
+from holdfirst.store import accounts, calendars, payees, webhooks
 from holdfirst.store.database import Tx
 
 
@@ -14,7 +14,11 @@ async def known_ring(tx: Tx, fingerprints: Sequence[str]) -> bool:
     A new ring's newest key is noted.
     """
     known, ring = await accounts.ring_fingerprints(tx), set(fingerprints)
-    sealing = await payees.sealing_fingerprints(tx) | await calendars.sealing_fingerprints(tx)
+    sealing = (
+        await payees.sealing_fingerprints(tx)
+        | await calendars.sealing_fingerprints(tx)
+        | await webhooks.sealing_fingerprints(tx)
+    )
     if (known and not known & ring) or not sealing <= ring:
         return False
     await accounts.add_ring_fingerprint(tx, fingerprints[0])
@@ -35,4 +39,13 @@ async def reseal(tx: Tx, key_ring: KeyRing) -> int:
             plain = key_ring.unseal(sealed, connection_id)
             await calendars.set_credentials(tx, connection_id, key_ring.seal(plain, connection_id))
             count += 1
+    for endpoint_id, *both in await webhooks.sealed_of_all_accounts(tx):
+        aged = [one for one in both if one is not None and not key_ring.sealed_with_newest(one)]
+        if aged:
+            now, before = (
+                one and key_ring.seal(key_ring.unseal(one, endpoint_id), endpoint_id) for one in both
+            )
+            assert now is not None
+            await webhooks.set_secrets(tx, endpoint_id, now, before)
+            count += len(aged)
     return count

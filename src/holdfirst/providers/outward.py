@@ -43,9 +43,12 @@ class Refused(CalendarDenied):
 
 
 class Outward:
-    """Made once. `allowed`: private networks that may be called all the same (and over plain HTTP)."""
+    """Made once. `allowed`: private networks that may be called all the same (and over plain HTTP). `follow`: redirects."""
 
-    def __init__(self, allowed: Iterable[Network] = (), *, verify: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, allowed: Iterable[Network] = (), *, verify: ssl.SSLContext | None = None, follow: bool = True
+    ) -> None:
+        self._follow = follow
         allowed = tuple(allowed)
         context = verify or httpx.create_ssl_context()
         self._secure = _pool(_Guarded(allowed, only_allowed=False), context)
@@ -65,13 +68,13 @@ class Outward:
         seconds: float = 10.0,
         size_max: int = 32 << 20,
     ) -> Answer:
-        """Follows redirects within the registrable domain, with everything that was sent; refuses others."""
+        """Follows redirects (where it does) within the registrable domain, with everything that was sent; refuses others."""
         try:
             async with asyncio.timeout(seconds):
                 for _ in range(REDIRECTS_MAX + 1):
                     answer = await self._once(method, url, headers or {}, content, size_max)
                     target = answer.headers.get("location")
-                    if answer.status not in (301, 302, 303, 307, 308) or target is None:
+                    if answer.status not in (301, 302, 303, 307, 308) or target is None or not self._follow:
                         return answer
                     url = within(url, target)
         except TimeoutError as error:

@@ -203,6 +203,7 @@ class Offer(msgspec.Struct, frozen=True):
     livemode: bool
     catalog: int
     now: datetime
+    has_webhooks: bool = False
 
     @property
     def time_zone(self) -> str:

@@ -259,6 +259,7 @@ async def load_offers(tx: Tx, asked: Sequence[tuple[str, str]]) -> list[Offer | 
         r"""
         select asked.number, type.account_id as type_account_id, type.id as type_id, type.slug as type_slug, rules, type.created_at as type_created_at,
             account.mode = 'live' as livemode, account.catalog_version as catalog, the_clock() as now,
+            exists (select from webhook_endpoint where webhook_endpoint.account_id = asked.account_id and deleted_at is null) as has_webhooks,
             host.id, host.account_id, host.slug, host.name, host.email, host.time_zone, host.schedule, host.connected,
             host.payment_account_id, host.external_id, host.metadata, host.created_at
         from unnest($1::text[], $2::text[]) with ordinality as asked(account_id, name, number)
@@ -288,24 +289,21 @@ async def load_offers(tx: Tx, asked: Sequence[tuple[str, str]]) -> list[Offer | 
 
 def _offer(rows: list[asyncpg.Record]) -> Offer:
     first = rows[0]
-    event_type = EventType(
-        id=first["type_id"],
-        account_id=first["type_account_id"],
-        slug=first["type_slug"],
-        rules=msgspec.json.decode(first["rules"], type=EventTypeRules),
-        created_at=first["type_created_at"],
-    )
     hosts = [_host(row) for row in rows if row["id"]]
-    return Offer(event_type, hosts, first["livemode"], first["catalog"], first["now"])
+    return Offer(
+        _event_type(first, "type_"),
+        hosts,
+        *(first[name] for name in ("livemode", "catalog", "now", "has_webhooks")),
+    )
 
 
-def _event_type(row: asyncpg.Record) -> EventType:
+def _event_type(row: asyncpg.Record, named: str = "") -> EventType:
     return EventType(
-        id=row["id"],
-        account_id=row["account_id"],
-        slug=row["slug"],
+        id=row[f"{named}id"],
+        account_id=row[f"{named}account_id"],
+        slug=row[f"{named}slug"],
         rules=msgspec.json.decode(row["rules"], type=EventTypeRules),
-        created_at=row["created_at"],
+        created_at=row[f"{named}created_at"],
     )
 
 

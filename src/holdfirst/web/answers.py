@@ -2,12 +2,13 @@
 """What goes out: the nouns as JSON. Instants are text already, so that every answer writes them alike."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from holdfirst.availability.schedule import Schedule
+from holdfirst.flows.events import EventName
 from holdfirst.payment.money import Money
 from holdfirst.payment.payment import Late, Methods, Mode, Payment, PaymentStatus
 from holdfirst.reservation.event_type import CalendarCheck, EventType, EventTypeRules, Host, Location
@@ -16,6 +17,10 @@ from holdfirst.store.payees import PaymentAccount
 from holdfirst.web.instants import Instant, z, z_or_none
 
 T = TypeVar("T")
+EVENT_DATA = [
+    {"$ref": f"#/components/schemas/{name}"}
+    for name in ("ReservationAnswer", "PaymentAccountAnswer", "ConnectionAnswer")
+]
 
 
 class Page(msgspec.Struct, Generic[T]):
@@ -23,6 +28,19 @@ class Page(msgspec.Struct, Generic[T]):
 
     data: list[T]
     next_cursor: str | None
+
+
+class EventAnswer(msgspec.Struct, kw_only=True):
+    """`data`: a reservation; of `payment_account.problem` a payment account, of `calendar_connection.broken` a connection.
+
+    A reservation is told as it was then, and its client secret never.
+    """
+
+    id: str
+    type: EventName
+    created: Instant
+    livemode: bool
+    data: Annotated[dict[str, Any], Meta(extra_json_schema={"anyOf": EVENT_DATA})]
 
 
 class HostAnswer(msgspec.Struct, kw_only=True):

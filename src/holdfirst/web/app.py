@@ -11,6 +11,7 @@ from holdfirst.web import (
     calendar_connections,
     calendar_notifications,
     event_types,
+    events,
     health,
     host_feed,
     hosts,
@@ -24,6 +25,7 @@ from holdfirst.web import (
     return_page,
     slot_stream,
     slots,
+    webhook_endpoints,
 )
 from holdfirst.web.bodies import BODY_BYTES_MAX
 from holdfirst.web.context import WebContext
@@ -51,6 +53,8 @@ OPERATIONS: list[Operation] = [
     *reservations.OPERATIONS,
     *reservation_verbs.OPERATIONS,
     *payments.OPERATIONS,
+    *events.OPERATIONS,
+    *webhook_endpoints.OPERATIONS,
     *notifications.OPERATIONS,
     *calendar_notifications.OPERATIONS,
     *return_page.OPERATIONS,

@@ -38,6 +38,8 @@ MEANINGS: dict[Code, Meaning] = {
     Code.PAYMENT_NOT_FOUND: Meaning(404, "No such payment"),
     Code.PAYMENT_ACCOUNT_NOT_FOUND: Meaning(404, "No such payment account"),
     Code.CALENDAR_CONNECTION_NOT_FOUND: Meaning(404, "No such calendar connection"),
+    Code.WEBHOOK_ENDPOINT_NOT_FOUND: Meaning(404, "No such webhook endpoint"),
+    Code.DELIVERY_NOT_FOUND: Meaning(404, "No such delivery"),
     Code.SLUG_TAKEN: Meaning(409, "This slug is taken"),
     Code.STILL_IN_USE: Meaning(409, "Something still needs it"),
     Code.NO_PAYMENT_ACCOUNT: Meaning(422, "There is a price and nobody to be paid"),

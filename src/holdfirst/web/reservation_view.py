@@ -63,11 +63,36 @@ async def answer_about(call: Call, reservation_id: str, *, tell_secret: bool = F
 
 async def answer_of(call: Call, seen: Seen, *, tell_secret: bool = False) -> ReservationAnswer:
     """`tell_secret`: the client secret is in it, as it is once, where the reservation was made."""
-    reservation, rules, now = seen.reservation, seen.event_type.rules, seen.now
-    status = status_at(reservation, now)
+    reservation = seen.reservation
     secret = call.who.secret
     if tell_secret:
         secret = call.world.key_ring.client_secret(reservation.id, reservation.secret_version)
+    account = await call.context.doorkeeper.account(reservation.account_id)
+    root = call.world.public_url
+    links = Links(
+        page=page_link(root, account.slug, seen.event_type.slug),
+        manage=manage_link(root, reservation.id, secret),
+    )
+    answer = reservation_answer(seen, links, tell_reference=call.who.kind is Kind.SECRET)
+    if tell_secret and secret is not None:
+        answer.client_secret = secret
+    return answer
+
+
+def page_link(root: str, owner: str, event_type: str) -> str:
+    return f"{root}/b/{owner}/{event_type}"
+
+
+def manage_link(root: str, reservation_id: str, secret: str | None) -> str:
+    """A secret stands in the fragment only: browsers send it to nobody."""
+    manage = f"{root}/m/{reservation_id}"
+    return manage if secret is None else f"{manage}#{secret}"
+
+
+def reservation_answer(seen: Seen, links: Links, *, tell_reference: bool) -> ReservationAnswer:
+    """`tell_reference`: how it was paid elsewhere is the account's own word, and told to the account alone."""
+    reservation, rules, now = seen.reservation, seen.event_type.rules, seen.now
+    status = status_at(reservation, now)
     payment = paying(reservation, seen.attempts)
     return ReservationAnswer(
         id=reservation.id,
@@ -102,9 +127,8 @@ async def answer_of(call: Call, seen: Seen, *, tell_secret: bool = False) -> Res
         ),
         location=rules.location,
         cancellation=_cancellation(seen, payment),
-        links=await _links(call, seen, secret),
-        payment_reference=reservation.payment_reference if call.who.kind is Kind.SECRET else UNSET,
-        client_secret=secret if tell_secret and secret is not None else UNSET,
+        links=links,
+        payment_reference=reservation.payment_reference if tell_reference else UNSET,
     )
 
 
@@ -141,14 +165,3 @@ def _cancellation(seen: Seen, payment: Payment | None) -> CancellationAnswer:
         share = payment.captured_minor * policy.refund_percent // 100
         refund = Money(min(payment.kept_minor, share), payment.amount.currency)
     return CancellationAnswer(policy.allowed, refund, z_or_none(policy.until))
-
-
-async def _links(call: Call, seen: Seen, secret: str | None) -> Links:
-    """A secret stands in the fragment only: browsers send it to nobody."""
-    root = call.world.public_url
-    account = await call.context.doorkeeper.account(seen.reservation.account_id)
-    manage = f"{root}/m/{seen.reservation.id}"
-    return Links(
-        page=f"{root}/b/{account.slug}/{seen.event_type.slug}",
-        manage=manage if secret is None else f"{manage}#{secret}",
-    )

@@ -84,7 +84,7 @@ def state(
 async def prepare(bench: Bench, state: State) -> Subject:
     """An empty database, the practice, and the state; kept as the place where schedules start."""
     await bench.control.execute(
-        "truncate account, api_key, payment_account, host, event_type, busy, reservation, claim, payment, refund,"
+        "truncate account, api_key, payment_account, host, event_type, busy, reservation, claim, payment, refund, outbox,"
         " notification, job, idempotency_key, worker, calendar_connection restart identity cascade"
     )
     await bench.control.execute("select lab.move_clock(began_at) from lab.clock")

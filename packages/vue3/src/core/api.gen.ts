@@ -202,6 +202,31 @@ export type components = {
             time_zone?: string | null;
         };
         /**
+         * DeliveryAnswer
+         * @description `attempts` since it was last wished for; `error`: why there is no status.
+         */
+        DeliveryAnswer: {
+            attempted_at: string | null;
+            attempts: number;
+            /**
+             * Format: date-time
+             * @description RFC 3339, in UTC, with milliseconds.
+             */
+            created_at: string;
+            error: string | null;
+            event: string;
+            id: string;
+            next_attempt_at: string | null;
+            response_status: number | null;
+            status: components["schemas"]["DeliveryStatus"];
+            type: string;
+        };
+        /**
+         * DeliveryStatus
+         * @enum {unknown}
+         */
+        DeliveryStatus: "delivered" | "failed" | "pending";
+        /**
          * Details
          * @description What can be added while held, member by member.
          */
@@ -240,6 +265,61 @@ export type components = {
          * @enum {unknown}
          */
         EndedCode: "calendar_conflict" | "cancelled" | "hold_expired" | "payment_failed" | "released";
+        /**
+         * EndpointAnswer
+         * @description `secret` where it was made just now, and nowhere else.
+         */
+        EndpointAnswer: {
+            /**
+             * Format: date-time
+             * @description RFC 3339, in UTC, with milliseconds.
+             */
+            created_at: string;
+            id: string;
+            livemode: boolean;
+            secret?: string;
+            types: string[];
+            url: string;
+        };
+        /**
+         * EndpointForm
+         * @description `types` empty or left out: all of them, those to come too.
+         */
+        EndpointForm: {
+            /** @default [] */
+            types?: components["schemas"]["EventName"][];
+            url: string;
+        };
+        /** EndpointPatch */
+        EndpointPatch: {
+            /** @default null */
+            types?: components["schemas"]["EventName"][] | null;
+            /** @default null */
+            url?: string | null;
+        };
+        /**
+         * EventAnswer
+         * @description `data`: a reservation; of `payment_account.problem` a payment account, of `calendar_connection.broken` a connection.
+         *
+         *         A reservation is told as it was then, and its client secret never.
+         */
+        EventAnswer: {
+            /**
+             * Format: date-time
+             * @description RFC 3339, in UTC, with milliseconds.
+             */
+            created: string;
+            data: components["schemas"]["ReservationAnswer"] | components["schemas"]["PaymentAccountAnswer"] | components["schemas"]["ConnectionAnswer"];
+            id: string;
+            livemode: boolean;
+            type: components["schemas"]["EventName"];
+        };
+        /**
+         * EventName
+         * @description Types may be added: whoever is told ignores what they do not know.
+         * @enum {unknown}
+         */
+        EventName: "calendar_connection.broken" | "payment.captured" | "payment.needs_human" | "payment.refunded" | "payment_account.problem" | "reservation.cancelled" | "reservation.confirmed" | "reservation.expired" | "reservation.held" | "reservation.released" | "reservation.rescheduled";
         /**
          * EventTypeAnswer
          * @description An event type; `step_minutes` and `confirm_by` say what holds where nothing was given.
@@ -555,6 +635,30 @@ export type components = {
             next_cursor: string | null;
         };
         /**
+         * Page[DeliveryAnswer]
+         * @description One page of a list, newest first; `next_cursor` is null on the last.
+         */
+        Page_DeliveryAnswer_: {
+            data: components["schemas"]["DeliveryAnswer"][];
+            next_cursor: string | null;
+        };
+        /**
+         * Page[EndpointAnswer]
+         * @description One page of a list, newest first; `next_cursor` is null on the last.
+         */
+        Page_EndpointAnswer_: {
+            data: components["schemas"]["EndpointAnswer"][];
+            next_cursor: string | null;
+        };
+        /**
+         * Page[EventAnswer]
+         * @description One page of a list, newest first; `next_cursor` is null on the last.
+         */
+        Page_EventAnswer_: {
+            data: components["schemas"]["EventAnswer"][];
+            next_cursor: string | null;
+        };
+        /**
          * Page[EventTypeAnswer]
          * @description One page of a list, newest first; `next_cursor` is null on the last.
          */
@@ -685,7 +789,7 @@ export type components = {
         /** @description RFC 9457, with what the code needs beside it. */
         Problem: {
             /** @enum {string} */
-            code: "already_cancelled" | "already_confirmed" | "already_paid" | "already_released" | "body_too_large" | "busy" | "calendar_conflict" | "calendar_connection_not_found" | "calendar_unreachable" | "checkout_open" | "checkout_refused" | "database_unavailable" | "details_missing" | "event_type_inactive" | "event_type_not_found" | "extension_refused" | "forbidden_for_key" | "hold_expired" | "host_not_found" | "idempotency_in_progress" | "idempotency_key_reused" | "invalid_request" | "malformed_json" | "malformed_request" | "method_not_allowed" | "no_payment_account" | "not_confirmed" | "not_found" | "nothing_to_pay" | "payee_ambiguous" | "payment_account_not_found" | "payment_in_progress" | "payment_not_found" | "payment_required" | "provider_unavailable" | "refund_exceeds_payment" | "refund_not_ours" | "reservation_not_found" | "return_url_not_allowed" | "sandbox_action_refused" | "secret_in_url" | "slot_not_offered" | "slot_taken" | "slug_taken" | "still_in_use" | "too_late_to_cancel" | "too_late_to_pay" | "too_late_to_reschedule" | "too_many_holds" | "unauthenticated" | "unsafe_confirmation" | "unsupported_media_type";
+            code: "already_cancelled" | "already_confirmed" | "already_paid" | "already_released" | "body_too_large" | "busy" | "calendar_conflict" | "calendar_connection_not_found" | "calendar_unreachable" | "checkout_open" | "checkout_refused" | "database_unavailable" | "delivery_not_found" | "details_missing" | "event_type_inactive" | "event_type_not_found" | "extension_refused" | "forbidden_for_key" | "hold_expired" | "host_not_found" | "idempotency_in_progress" | "idempotency_key_reused" | "invalid_request" | "malformed_json" | "malformed_request" | "method_not_allowed" | "no_payment_account" | "not_confirmed" | "not_found" | "nothing_to_pay" | "payee_ambiguous" | "payment_account_not_found" | "payment_in_progress" | "payment_not_found" | "payment_required" | "provider_unavailable" | "refund_exceeds_payment" | "refund_not_ours" | "reservation_not_found" | "return_url_not_allowed" | "sandbox_action_refused" | "secret_in_url" | "slot_not_offered" | "slot_taken" | "slug_taken" | "still_in_use" | "too_late_to_cancel" | "too_late_to_pay" | "too_late_to_reschedule" | "too_many_holds" | "unauthenticated" | "unsafe_confirmation" | "unsupported_media_type" | "webhook_endpoint_not_found";
             detail: string;
             errors?: {
                 field: string;
