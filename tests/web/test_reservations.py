@@ -5,9 +5,13 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from front import code, fields, open_site
+from holdfirst.effects import advance
 from holdfirst.payment.payment import Mode
 from holdfirst.settings import Limits
+from holdfirst.store import payments
 
 RETURN = {"return_url": "https://shop.example/done?x=1"}
 MEMBERS = {
@@ -350,3 +354,25 @@ async def test_a_provider_that_does_not_answer(site) -> None:
     assert code(answer) == (503, "provider_unavailable")
     opened = await site.post(path(held, "checkout"), RETURN, headers={"idempotency-key": "k"})
     assert opened.json()["payment"]["checkout_url"]
+
+
+@pytest.mark.parametrize("listed", [False, True])
+async def test_what_is_told_is_of_one_moment(site, monkeypatch, listed: bool) -> None:
+    """A payment that comes in while an answer is put together is in all of it or in none."""
+    held = await site.held()
+    answer = await site.post(path(held, "checkout"), RETURN, key=held["client_secret"])
+    payment = answer.json()["payment"]
+    read = payments.of_reservations
+
+    async def after_it_was_paid(tx, ids):
+        monkeypatch.setattr(payments, "of_reservations", read)
+        site.shop.provider.bring_money(payment["provider_ref"])
+        await advance.advance(site.shop.world, payment["id"])
+        await advance.capture(site.shop.world, payment["id"])
+        return await read(tx, ids)
+
+    monkeypatch.setattr(payments, "of_reservations", after_it_was_paid)
+    told = (await site.get("/v1/reservations" if listed else path(held))).json()
+    told = told["data"][0] if listed else told
+    assert (told["status"], told["payment"]["status"]) == ("held", "open")
+    assert (await site.get(path(held))).json()["status"] == "confirmed"

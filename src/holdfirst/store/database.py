@@ -10,7 +10,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import asyncpg
 
@@ -149,6 +149,12 @@ class Database:
         """Run `flow` in one transaction and commit, a refusal included: a flow refuses before it writes."""
         return await self._tried(lambda: self._run_once(flow, *arguments, **named))
 
+    async def snapshot(
+        self, flow: Callable[Concatenate[Tx, P], Awaitable[T]], *arguments: P.args, **named: P.kwargs
+    ) -> T:
+        """`run`, with everything that it reads as of one moment (REPEATABLE READ), for whoever tells of several rows."""
+        return await self._tried(lambda: self._snapshot_once(flow, *arguments, **named))
+
     async def single(
         self, flow: Callable[Concatenate[Tx, P], Awaitable[T]], *arguments: P.args, **named: P.kwargs
     ) -> T:
@@ -171,6 +177,12 @@ class Database:
         async with self.transaction() as tx:
             return await flow(tx, *arguments, **named)
 
+    async def _snapshot_once(
+        self, flow: Callable[Concatenate[Tx, P], Awaitable[T]], *arguments: P.args, **named: P.kwargs
+    ) -> T:
+        async with self.transaction(isolation="repeatable_read") as tx:
+            return await flow(tx, *arguments, **named)
+
     async def _single_once(
         self, flow: Callable[Concatenate[Tx, P], Awaitable[T]], *arguments: P.args, **named: P.kwargs
     ) -> T:
@@ -178,13 +190,13 @@ class Database:
             return await flow(tx, *arguments, **named)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Tx]:
+    async def transaction(self, isolation: Literal["repeatable_read"] | None = None) -> AsyncIterator[Tx]:
         with _translated():
             if self._pool is None:
                 raise DatabaseUnavailable("the pool is closed")
             async with self._pool.acquire(timeout=self._patience()) as connection:
                 tx = Tx(connection)
-                async with connection.transaction():
+                async with connection.transaction(isolation=isolation):
                     yield tx
         if tx.announcements:
             self.on_announce(tx.announcements)

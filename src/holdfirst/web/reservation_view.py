@@ -55,7 +55,7 @@ async def see(tx: Tx, reservation_id: str) -> Seen | None:
 
 async def answer_about(call: Call, reservation_id: str, *, tell_secret: bool = False) -> ReservationAnswer:
     """The reservation as it is now, for whoever asks; 404 where it is not theirs."""
-    seen = await call.world.database.run(see, reservation_id)
+    seen = await call.world.database.snapshot(see, reservation_id)
     if seen is None or seen.reservation.account_id != call.who.account_id:
         raise no_such_reservation()
     return await answer_of(call, seen, tell_secret=tell_secret)

@@ -87,7 +87,7 @@ async def list_reservations(call: Call) -> Answer:
     asked = call.asked(ReservationQuery)
     check_instants(**{"from": asked.start_from, "to": asked.start_to})
     cursor = paging.before(asked, "res")
-    seen, more = await call.world.database.single(_find, call, asked, cursor)
+    seen, more = await call.world.database.snapshot(_find, call, asked, cursor)
     answers = []
     for one in seen:
         if lifecycle.expired(one.reservation, one.now) is not None:

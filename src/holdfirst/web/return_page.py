@@ -101,7 +101,7 @@ async def return_state(call: Call) -> Answer:
 
 
 async def _asked_again(call: Call) -> Seen:
-    seen: Seen | None = await call.world.database.run(see, call.path["reservation"])
+    seen: Seen | None = await call.world.database.snapshot(see, call.path["reservation"])
     if seen is None:
         raise no_such_reservation()
     payment = paying(seen.reservation, seen.attempts)
