@@ -73,6 +73,7 @@ VACUUMED = ("vacuum claim", "vacuum job", "vacuum reservation")
 VARIANTS = {
     "as it is": Variant(),
     "no exclusion constraint": Variant(sql=DROPPED),
+    "no events": Variant(sql="alter table reservation disable trigger holds_are_told;"),
     "the constraint on all claims": Variant(sql=ON_ALL),
     "one call at a time": Variant(together={"CALLS_MAX": 1}),
     "a second call from 8 waiting": Variant(together={"MANY": 8}),

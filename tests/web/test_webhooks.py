@@ -320,9 +320,9 @@ async def test_an_endpoint_that_is_made_while_something_is_written(hooked, clock
     async with hooked.site.shop.database.transaction() as tx:
         await tx.execute("update reservation set status = status")
         await tx.execute(
-            "insert into outbox (account_id, type, subject, happened_at, snapshot)"
+            "insert into outbox (account_id, type, subject, happened_at, was, payments)"
             " select account_id, 'reservation.held', id, the_clock() + interval '3 seconds',"
-            " reservation_snapshot(reservation) from reservation"
+            " row_to_json(reservation), '[]' from reservation"
         )
         await hooked.endpoint()
     await hooked.site.shop.work()

@@ -49,18 +49,14 @@ async def lock(tx: Tx, account_id: str) -> None:
 async def untold(tx: Tx, account_id: str, limit: int) -> list[Happened]:
     """In the order in which it was written down, of what is committed."""
     rows = await tx.rows(
-        "select number, account_id, type, subject, happened_at, snapshot from outbox"
+        "select number, account_id, type, subject, happened_at, was from outbox"
         " where account_id = $1 order by number limit $2",
         account_id,
         limit,
     )
     numbers = [row["number"] for row in rows]
-    seen = await tx.rows(
-        _THEN.format(noun="reservation", part="record", member="reservation"), account_id, numbers
-    )
-    paid = await tx.rows(
-        _THEN.format(noun="payment", part="recordset", member="payments"), account_id, numbers
-    )
+    seen = await tx.rows(_RESERVATIONS, account_id, numbers)
+    paid = await tx.rows(_PAYMENTS, account_id, numbers)
     reservation_of = {row["outbox_number"]: reservations.from_row(row) for row in seen}
     payments_of: dict[int, list[Payment]] = {}
     for row in paid:
@@ -69,11 +65,13 @@ async def untold(tx: Tx, account_id: str, limit: int) -> list[Happened]:
 
 
 _THEN = """
-select outbox.number as outbox_number, was.*
-from outbox cross join lateral jsonb_populate_{part}(null::{noun}, snapshot -> '{member}') was
-where outbox.account_id = $1 and number = any($2) and snapshot ? '{member}'
-order by outbox.number, was.id
+select outbox.number as outbox_number, one.*
+from outbox cross join lateral {read} one
+where outbox.account_id = $1 and number = any($2) and payments is not null
+order by outbox.number, one.id
 """
+_RESERVATIONS = _THEN.format(read="json_populate_record(null::reservation, was)")
+_PAYMENTS = _THEN.format(read="json_populate_recordset(null::payment, payments)")
 """Rows of another day, read as rows of today's table: columns that came since are null."""
 
 
@@ -88,7 +86,7 @@ def _happened(
         type=row["type"],
         subject=row["subject"],
         happened_at=row["happened_at"],
-        said={} if reservation else msgspec.json.decode(row["snapshot"]),
+        said={} if reservation else msgspec.json.decode(row["was"]),
         reservation=reservation,
         payments=payments_of.get(number, ()),
     )

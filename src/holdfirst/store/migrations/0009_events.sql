@@ -10,8 +10,9 @@ create table outbox (
     type text not null,
     subject text not null,
     happened_at timestamptz not null,
-    -- The rows as they were then; where they are missing, what is told is read from what stands now.
-    snapshot jsonb not null,
+    -- The row that it is about, as it was then; of a reservation with its payments. As text, which is the cheapest to write.
+    was json not null,
+    payments json,
     primary key (account_id, number)
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 500);
 
@@ -68,33 +69,25 @@ create trigger webhook_endpoints_count_their_changes after insert or update of d
     for each row execute function count_catalog_change();
 
 create function write_event(
-    p_account text, p_type text, p_subject text, p_happened timestamptz, p_snapshot jsonb
+    p_account text, p_type text, p_subject text, p_happened timestamptz, p_was json, p_payments json default null
 ) returns void language plpgsql as $$
 begin
-    insert into outbox (account_id, type, subject, happened_at, snapshot)
-    values (p_account, p_type, p_subject, p_happened, p_snapshot);
+    insert into outbox (account_id, type, subject, happened_at, was, payments)
+    values (p_account, p_type, p_subject, p_happened, p_was, p_payments);
     if exists (select from webhook_endpoint where account_id = p_account and deleted_at is null) then
         perform enqueue(p_account, 'tell', p_account || '/' || p_subject, the_clock());
     end if;
 end $$;
 
--- Digests of who holds are nobody's business.
-create function reservation_snapshot(p_reservation reservation) returns jsonb language sql stable as $$
-    select jsonb_build_object(
-        'reservation', to_jsonb(p_reservation) - 'holder_address' - 'holder_email',
-        'payments', coalesce((
-            select jsonb_agg(to_jsonb(payment) order by id) from payment where reservation_id = p_reservation.id
-        ), '[]')
-    )
+create function payments_of(p_reservation text) returns json language sql stable as $$
+    select coalesce(json_agg(row_to_json(payment) order by id), '[]') from payment where reservation_id = p_reservation
 $$;
 
 -- Holds: many at once, on the way that everybody waits for. A new one has no payments.
 create function write_held_events() returns trigger language plpgsql as $$
 begin
-    insert into outbox (account_id, type, subject, happened_at, snapshot)
-    select account_id, 'reservation.held', id, created_at,
-        jsonb_build_object('reservation', to_jsonb(made) - 'holder_address' - 'holder_email')
-    from made order by id;
+    insert into outbox (account_id, type, subject, happened_at, was, payments)
+    select account_id, 'reservation.held', id, created_at, row_to_json(made), '[]' from made order by id;
     perform enqueue(account_id, 'tell', account_id || '/' || id, the_clock())
     from made
     where exists (select from webhook_endpoint one where one.account_id = made.account_id and deleted_at is null)
@@ -114,7 +107,8 @@ begin
         coalesce(
             case when new.status is distinct from old.status then coalesce(new.ended_at, new.confirmed_at) end, the_clock()
         ),
-        reservation_snapshot(new)
+        row_to_json(new),
+        payments_of(new.id)
     );
     return null;
 end $$;
@@ -126,16 +120,23 @@ create constraint trigger what_becomes_of_them_is_told after update on reservati
 
 create function write_payment_events() returns trigger language plpgsql as $$
 declare
-    v_snapshot jsonb := (select reservation_snapshot(reservation) from reservation where id = new.reservation_id);
+    v_reservation json := (select row_to_json(reservation) from reservation where id = new.reservation_id);
+    v_payments json := payments_of(new.reservation_id);
 begin
     if old.captured_minor = 0 and new.captured_minor > 0 then
-        perform write_event(new.account_id, 'payment.captured', new.reservation_id, the_clock(), v_snapshot);
+        perform write_event(
+            new.account_id, 'payment.captured', new.reservation_id, the_clock(), v_reservation, v_payments
+        );
     end if;
     if new.refunded_minor > old.refunded_minor then
-        perform write_event(new.account_id, 'payment.refunded', new.reservation_id, the_clock(), v_snapshot);
+        perform write_event(
+            new.account_id, 'payment.refunded', new.reservation_id, the_clock(), v_reservation, v_payments
+        );
     end if;
     if new.needs_human_code is distinct from old.needs_human_code and new.needs_human_code is not null then
-        perform write_event(new.account_id, 'payment.needs_human', new.reservation_id, the_clock(), v_snapshot);
+        perform write_event(
+            new.account_id, 'payment.needs_human', new.reservation_id, the_clock(), v_reservation, v_payments
+        );
     end if;
     return null;
 end $$;
@@ -148,7 +149,7 @@ create constraint trigger money_is_told after update on payment
 create function write_problem_event() returns trigger language plpgsql as $$
 begin
     perform write_event(
-        new.account_id, tg_argv[0], new.id, the_clock(), to_jsonb(new) - 'sealed_credentials' - 'server'
+        new.account_id, tg_argv[0], new.id, the_clock(), (to_jsonb(new) - 'sealed_credentials' - 'server')::json
     );
     return null;
 end $$;
