@@ -22,6 +22,7 @@ from holdfirst.effects.world import World
 from holdfirst.providers.google import Google, GoogleClient
 from holdfirst.providers.microsoft import Microsoft, MicrosoftClient
 from providers.stripe_fake import StripeFake
+from webhook_receiver import Receiver, listening
 
 PUBLIC = "https://holdfirst.test"
 """Where the world is told to reach us; companies call nothing else than https."""
@@ -59,6 +60,7 @@ class Outside:
     graph: fake_graph.FakeGraph
     stripe: StripeFake
     stripe_url: str
+    receiver: Receiver
 
     def __post_init__(self) -> None:
         self.practices: dict[str, Any] = {}
@@ -73,6 +75,7 @@ class Outside:
         self.google.faults.clear()
         self.google.uncallable = "uncallable"
         self.stripe.faults.clear()
+        self.receiver.answers = 200
 
 
 def move_in(world: World, addresses: dict[str, str]) -> None:
@@ -92,9 +95,14 @@ async def open_outside(caldav: Server) -> AsyncIterator[Outside]:
     google = fake_google.FakeGoogle(calendars={GOOGLE_HOST: {}})
     stripe = StripeFake()
     stripe.account(STRIPE_KEY, "acct_platform")
-    with _door_of(caldav) as door, fake_google.serving(google), _serving(stripe) as stripe_url:
+    with (
+        _door_of(caldav) as door,
+        fake_google.serving(google),
+        _serving(stripe) as stripe_url,
+        listening() as receiver,
+    ):
         async with fake_graph.serving(fake_graph.FakeGraph()) as graph:
-            yield Outside(caldav, door, google, graph, stripe, stripe_url)
+            yield Outside(caldav, door, google, graph, stripe, stripe_url, receiver)
 
 
 @contextmanager

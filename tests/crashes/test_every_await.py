@@ -152,7 +152,7 @@ async def is_over(house: House, case: Case) -> None:
 async def forget(tx: Tx) -> None:
     for table in ("job", "refund", "payment", "claim", "calendar_event", "reservation", "sandbox.fault"):
         await tx.execute(f"delete from {table}")
-    for table in ("busy", "calendar_item"):
+    for table in ("busy", "calendar_item", "outbox", "event"):
         await tx.execute(f"delete from {table}")
     await tx.execute("update calendar set token = null, whole_at = null")
 

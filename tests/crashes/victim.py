@@ -134,7 +134,7 @@ async def work_to_rest(worker: Worker, parts: wiring.Parts) -> None:
 
 
 async def due(tx: Tx) -> bool:
-    seconds = await jobs.seconds_to_next(tx, list(KINDS))
+    seconds = await jobs.seconds_to_next(tx, [*KINDS, "tell", "deliver"])
     return seconds is not None and seconds <= 0
 
 

@@ -1,57 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real server calls a real receiver on this machine: soon, signed, and also after a kill."""
 
-import http.server
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
-import standardwebhooks
 
 from processes.running import open_practice, until
+from webhook_receiver import Receiver, listening
 
 SOON_SECONDS = 1.5
 
 
-@dataclass
-class Receiver:
-    url: str = ""
-    answers: int = 200
-    heard: list[tuple[float, dict[str, str], bytes]] = field(default_factory=list)
-
-    def told(self, secret: str) -> list[dict[str, Any]]:
-        """Each call, once its signature was found good."""
-        judge = standardwebhooks.Webhook(secret)
-        return [judge.verify(body, headers) for _, headers, body in list(self.heard)]
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    found = Receiver()
-
-    class Hears(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            found.heard.append((time.monotonic(), {k.lower(): v for k, v in self.headers.items()}, body))
-            self.send_response(found.answers)
-            if found.answers == 302:
-                self.send_header("location", found.url + "/elsewhere")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            return
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hears)
-    found.url = f"http://127.0.0.1:{server.server_port}/hook"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield found
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with listening() as found:
+        yield found
 
 
 def test_a_paid_booking_is_told_within_a_second(shared, receiver) -> None:
@@ -101,9 +65,8 @@ def test_what_was_written_before_a_kill_is_told_after_it(a_server, receiver) -> 
         "what was written",
         seconds=75,
     )
-    ids = [headers["webhook-id"] for _, headers, _ in receiver.heard]
     listed = [one["id"] for one in practice.ask("GET", "/v1/events")["data"]]
-    assert set(ids) == set(listed)
+    assert set(receiver.ids) == set(listed)
     assert len(listed) == 2
 
 

@@ -17,7 +17,7 @@ from holdfirst.store.payees import PaymentAccount
 from holdfirst.web.instants import Instant, z, z_or_none
 
 T = TypeVar("T")
-EVENT_DATA = [
+EVENT_TELLS = [
     {"$ref": f"#/components/schemas/{name}"}
     for name in ("ReservationAnswer", "PaymentAccountAnswer", "ConnectionAnswer")
 ]
@@ -40,7 +40,7 @@ class EventAnswer(msgspec.Struct, kw_only=True):
     type: EventName
     created: Instant
     livemode: bool
-    data: Annotated[dict[str, Any], Meta(extra_json_schema={"anyOf": EVENT_DATA})]
+    data: Annotated[dict[str, Any], Meta(extra_json_schema={"anyOf": EVENT_TELLS})]
 
 
 class HostAnswer(msgspec.Struct, kw_only=True):

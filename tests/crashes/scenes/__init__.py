@@ -12,6 +12,7 @@ from . import (
     giving_back,
     paying,
     set_up,
+    webhooks,
 )
 from .case import SCENES, Case
 
@@ -27,4 +28,5 @@ _ = (
     giving_back,
     paying,
     set_up,
+    webhooks,
 )

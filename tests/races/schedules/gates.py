@@ -89,7 +89,9 @@ class GatedConnection:
         await self._participant.stop(Step(words_of(sql), beginning(sql, touched), opens, touched, alone))
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
+    async def transaction(self, isolation: None = None) -> AsyncIterator[None]:
+        """Of READ COMMITTED, which every verb runs in; who reads of one moment has no part in races."""
+        assert isolation is None
         self._touched, self._fresh = Touched(), True
         await self._connection.execute("begin")
         try:
