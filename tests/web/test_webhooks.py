@@ -310,8 +310,49 @@ async def test_who_answers_slowly_gets_few_hands(hooked) -> None:
         await asyncio.sleep(0.01)
     assert receiver.busiest == AT_ONCE_PER_ENDPOINT_MAX
     receiver.gate.set()
-    again = [one for one in await asyncio.gather(*running) if one is not None]
+    again = sorted(one for one in await asyncio.gather(*running) if one is not None)
     assert len(again) == 12 - AT_ONCE_PER_ENDPOINT_MAX, "the others come back later"
+    assert len(set(again)) == len(again), "one after the other, as hands become free"
+
+
+async def test_many_wishes_to_tell_are_one_telling(hooked) -> None:
+    """They would wait for one lock, each with a connection in its hand. What comes meanwhile is told by the one at work."""
+    shop = hooked.site.shop
+    made = await hooked.endpoint()
+    at_work, go_on = asyncio.Event(), asyncio.Event()
+    bodies, runs = EventBodies(shop.world), 0
+
+    async def write(tx: Any, event_id: str, happened: Any) -> bytes:
+        nonlocal runs
+        runs += 1
+        at_work.set()
+        await go_on.wait()
+        return await bodies(tx, event_id, happened)
+
+    webhooks_of_ours = Webhooks(shop.world, write, hooked.receiver.post)
+    await hooked.site.held(6)
+    first = asyncio.create_task(webhooks_of_ours.tell(shop.world, f"{shop.account_id}/a"))
+    await at_work.wait()
+    for hour in range(7, 12):
+        await hooked.site.held(hour)
+        await asyncio.wait_for(webhooks_of_ours.tell(shop.world, f"{shop.account_id}/{hour}"), 1)
+    assert (runs, first.done()) == (1, False)
+    go_on.set()
+    await first
+    assert len(await hooked.deliveries(made)) == 6
+
+
+async def test_a_telling_that_fails_can_be_tried_again(hooked) -> None:
+    shop = hooked.site.shop
+
+    async def write(*_: Any) -> bytes:
+        raise ValueError
+
+    webhooks_of_ours = Webhooks(shop.world, write, hooked.receiver.post)
+    await hooked.site.held(6)
+    for _ in range(2):
+        with pytest.raises(ValueError):
+            await webhooks_of_ours.tell(shop.world, f"{shop.account_id}/a")
 
 
 async def test_an_endpoint_that_is_made_while_something_is_written(hooked, clock) -> None:

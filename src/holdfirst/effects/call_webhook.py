@@ -7,11 +7,12 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 import base64
 import hmac
 import secrets
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from holdfirst.clock import monotonic
 from holdfirst.effects.world import World
 from holdfirst.errors import ProviderUnavailable
 from holdfirst.flows import events, webhooks
@@ -22,13 +23,31 @@ SECRET_PREFIX = "whsec_"
 AT_ONCE_MAX = 16
 AT_ONCE_PER_ENDPOINT_MAX = 4
 """A worker has 64 hands, and money needs some: who answers slowly gets few of them."""
-WAIT_FOR_A_HAND = timedelta(seconds=0.5)
+WAIT_SECONDS_MAX = 60.0
 
 
 class Post(Protocol):
     async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
         """The status that was answered, soon; raises `ProviderUnavailable` where there is none."""
         ...
+
+
+class _Line:
+    """The calls to one endpoint: how many are under way, and when the next one that finds no hand may come back."""
+
+    def __init__(self) -> None:
+        self.busy = 0
+        self._seconds = 0.1
+        self._next = 0.0
+
+    def took(self, seconds: float) -> None:
+        self._seconds += (seconds - self._seconds) / 4
+
+    def wait(self) -> timedelta:
+        """Until a hand is likely to be free for one more: each who asks gets a later place, none beyond a minute."""
+        now = monotonic()
+        self._next = max(self._next, now) + self._seconds / AT_ONCE_PER_ENDPOINT_MAX
+        return timedelta(seconds=min(self._next - now, WAIT_SECONDS_MAX))
 
 
 class Webhooks:
@@ -38,12 +57,24 @@ class Webhooks:
         self._world = world
         self._write = write
         self._post = post
-        self._busy: Counter[str] = Counter()
+        self._lines: defaultdict[str, _Line] = defaultdict(_Line)
+        self._telling: dict[str, bool] = {}
+        """Whose events are being told just now, and whether there may be more since."""
 
     async def tell(self, _: World, subject: str) -> None:
+        """One at a time for an account: whoever comes meanwhile leaves it to that one, whose job ends after it."""
         account_id = subject.partition("/")[0]
-        while await self._world.database.run(events.tell, account_id, self._write) == events.BATCH:
-            pass
+        if account_id in self._telling:
+            self._telling[account_id] = True
+            return
+        try:
+            more = True
+            while more:
+                self._telling[account_id] = False
+                told = await self._world.database.run(events.tell, account_id, self._write)
+                more = told == events.BATCH or self._telling[account_id]
+        finally:
+            del self._telling[account_id]
 
     async def deliver(self, _: World, delivery_id: str) -> datetime | None:
         """Answers when to try again. A death between the receiver's yes and our record of it sends it twice, with the
@@ -52,15 +83,19 @@ class Webhooks:
         attempt = await self._world.database.run(webhooks.to_send, delivery_id)
         if attempt is None:
             return None
-        endpoint_id = attempt.endpoint.id
-        if self._busy.total() >= AT_ONCE_MAX or self._busy[endpoint_id] >= AT_ONCE_PER_ENDPOINT_MAX:
-            return attempt.now + WAIT_FOR_A_HAND
-        self._busy[endpoint_id] += 1
+        line = self._lines[attempt.endpoint.id]
+        if (
+            line.busy >= AT_ONCE_PER_ENDPOINT_MAX
+            or sum(one.busy for one in self._lines.values()) >= AT_ONCE_MAX
+        ):
+            return attempt.now + line.wait()
+        line.busy += 1
+        began = monotonic()
         try:
             sent = await self._send(attempt)
         finally:
-            self._busy[endpoint_id] -= 1
-            self._busy += Counter()
+            line.busy -= 1
+            line.took(monotonic() - began)
         return await self._world.database.run(webhooks.record, delivery_id, sent)
 
     async def _send(self, attempt: ToSend) -> Sent:
