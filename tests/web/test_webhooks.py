@@ -16,6 +16,7 @@ import pytest
 import standardwebhooks
 
 from front import Site, code, fields
+from holdfirst.effects import call_webhook
 from holdfirst.effects.call_webhook import AT_ONCE_PER_ENDPOINT_MAX, Webhooks
 from holdfirst.errors import ProviderUnavailable
 from holdfirst.flows import at_rest, webhooks
@@ -313,6 +314,21 @@ async def test_who_answers_slowly_gets_few_hands(hooked) -> None:
     again = sorted(one for one in await asyncio.gather(*running) if one is not None)
     assert len(again) == 12 - AT_ONCE_PER_ENDPOINT_MAX, "the others come back later"
     assert len(set(again)) == len(again), "one after the other, as hands become free"
+
+
+def test_a_line_is_never_longer_than_a_minute(monkeypatch) -> None:
+    """Also after a receiver was slow for long, and is quick again."""
+    line, now = call_webhook._Line(), 1000.0
+    monkeypatch.setattr(call_webhook, "monotonic", lambda: now)
+    for _ in range(20):
+        line.took(15.0)
+    waits = [line.wait().total_seconds() for _ in range(1000)]
+    assert waits == sorted(waits)
+    assert waits[-1] == 60.0
+    for _ in range(20):
+        line.took(0.01)
+    now += 60.0
+    assert line.wait().total_seconds() < 0.1
 
 
 async def test_many_wishes_to_tell_are_one_telling(hooked) -> None:

@@ -46,8 +46,9 @@ class _Line:
     def wait(self) -> timedelta:
         """Until a hand is likely to be free for one more: each who asks gets a later place, none beyond a minute."""
         now = monotonic()
-        self._next = max(self._next, now) + self._seconds / AT_ONCE_PER_ENDPOINT_MAX
-        return timedelta(seconds=min(self._next - now, WAIT_SECONDS_MAX))
+        later = max(self._next, now) + self._seconds / AT_ONCE_PER_ENDPOINT_MAX
+        self._next = min(later, now + WAIT_SECONDS_MAX)
+        return timedelta(seconds=self._next - now)
 
 
 class Webhooks:
