@@ -30,22 +30,24 @@ async def reseal(tx: Tx, key_ring: KeyRing) -> int:
     count = 0
     for payee_id, sealed in await payees.own_credentials(tx):
         if not key_ring.sealed_with_newest(sealed):
-            await payees.set_credentials(
-                tx, payee_id, key_ring.seal(key_ring.unseal(sealed, payee_id), payee_id)
-            )
+            await payees.set_credentials(tx, payee_id, _again(key_ring, sealed, payee_id))
             count += 1
     for connection_id, sealed in await calendars.sealed_of_all_accounts(tx):
         if not key_ring.sealed_with_newest(sealed):
-            plain = key_ring.unseal(sealed, connection_id)
-            await calendars.set_credentials(tx, connection_id, key_ring.seal(plain, connection_id))
+            await calendars.set_credentials(tx, connection_id, _again(key_ring, sealed, connection_id))
             count += 1
-    for endpoint_id, *both in await webhooks.sealed_of_all_accounts(tx):
-        aged = [one for one in both if one is not None and not key_ring.sealed_with_newest(one)]
+    for endpoint_id, sealed, before in await webhooks.sealed_of_all_accounts(tx):
+        aged = [one for one in (sealed, before) if one and not key_ring.sealed_with_newest(one)]
         if aged:
-            now, before = (
-                one and key_ring.seal(key_ring.unseal(one, endpoint_id), endpoint_id) for one in both
+            await webhooks.set_secrets(
+                tx,
+                endpoint_id,
+                _again(key_ring, sealed, endpoint_id),
+                before and _again(key_ring, before, endpoint_id),
             )
-            assert now is not None
-            await webhooks.set_secrets(tx, endpoint_id, now, before)
             count += len(aged)
     return count
+
+
+def _again(key_ring: KeyRing, sealed: bytes, belongs_to: str) -> bytes:
+    return key_ring.seal(key_ring.unseal(sealed, belongs_to), belongs_to)

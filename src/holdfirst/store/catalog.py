@@ -293,7 +293,7 @@ def _offer(rows: list[asyncpg.Record]) -> Offer:
     return Offer(
         _event_type(first, "type_"),
         hosts,
-        *(first[name] for name in ("livemode", "catalog", "now", "has_webhooks")),
+        **{name: first[name] for name in ("livemode", "catalog", "now", "has_webhooks")},
     )
 
 

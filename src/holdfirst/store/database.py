@@ -19,6 +19,7 @@ from holdfirst.store.primary import connect_primary
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Isolation = Literal["repeatable_read"]
 
 TRIES_MAX = 6
 LOCK_TIMEOUT_MS = 2000
@@ -147,13 +148,13 @@ class Database:
         self, flow: Callable[Concatenate[Tx, P], Awaitable[T]], *arguments: P.args, **named: P.kwargs
     ) -> T:
         """Run `flow` in one transaction and commit, a refusal included: a flow refuses before it writes."""
-        return await self._tried(lambda: self._run_once(flow, *arguments, **named))
+        return await self._tried(lambda: self._run_once(None, flow, *arguments, **named))
 
     async def snapshot(
         self, flow: Callable[Concatenate[Tx, P], Awaitable[T]], *arguments: P.args, **named: P.kwargs
     ) -> T:
         """`run`, with everything that it reads as of one moment (REPEATABLE READ), for whoever tells of several rows."""
-        return await self._tried(lambda: self._snapshot_once(flow, *arguments, **named))
+        return await self._tried(lambda: self._run_once("repeatable_read", flow, *arguments, **named))
 
     async def single(
         self, flow: Callable[Concatenate[Tx, P], Awaitable[T]], *arguments: P.args, **named: P.kwargs
@@ -172,15 +173,13 @@ class Database:
         raise AssertionError("unreachable")
 
     async def _run_once(
-        self, flow: Callable[Concatenate[Tx, P], Awaitable[T]], *arguments: P.args, **named: P.kwargs
+        self,
+        isolation: Isolation | None,
+        flow: Callable[Concatenate[Tx, P], Awaitable[T]],
+        *arguments: P.args,
+        **named: P.kwargs,
     ) -> T:
-        async with self.transaction() as tx:
-            return await flow(tx, *arguments, **named)
-
-    async def _snapshot_once(
-        self, flow: Callable[Concatenate[Tx, P], Awaitable[T]], *arguments: P.args, **named: P.kwargs
-    ) -> T:
-        async with self.transaction(isolation="repeatable_read") as tx:
+        async with self.transaction(isolation) as tx:
             return await flow(tx, *arguments, **named)
 
     async def _single_once(
@@ -190,7 +189,7 @@ class Database:
             return await flow(tx, *arguments, **named)
 
     @asynccontextmanager
-    async def transaction(self, isolation: Literal["repeatable_read"] | None = None) -> AsyncIterator[Tx]:
+    async def transaction(self, isolation: Isolation | None = None) -> AsyncIterator[Tx]:
         with _translated():
             if self._pool is None:
                 raise DatabaseUnavailable("the pool is closed")

@@ -40,6 +40,11 @@ async def enqueue(
 ) -> None:
     """Wish for `kind` on `subject`, not before `due`; at once if the same wish is already there and due."""
     await tx.execute("select enqueue($1, $2, $3, $4, $5)", account_id, kind, subject, due, lane)
+    ring(tx)
+
+
+def ring(tx: Tx) -> None:
+    """After the commit, have workers look: also where a trigger may have wished for something (migration 0009)."""
     tx.announce(CHANNEL)
 
 

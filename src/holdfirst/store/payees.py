@@ -8,8 +8,8 @@ import msgspec
 
 from holdfirst.payment.money import Money
 from holdfirst.payment.payment import Methods, Mode
+from holdfirst.store import jobs
 from holdfirst.store.database import Tx
-from holdfirst.store.jobs import CHANNEL as JOBS
 
 
 class PaymentAccount(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,7 +157,7 @@ async def set_terms(tx: Tx, payee: PaymentAccount) -> None:
 
 
 async def set_standing(tx: Tx, payment_account_id: str, charges_enabled: bool, problem: str | None) -> None:
-    tx.announce(JOBS)
+    jobs.ring(tx)
     await tx.execute(
         "update payment_account set charges_enabled = $2, problem = $3, checked_at = the_clock() where id = $1",
         payment_account_id,

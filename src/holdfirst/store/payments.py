@@ -11,8 +11,8 @@ from holdfirst.payment.money import Money
 from holdfirst.payment.payment import Disposition, Late, Mode, Payment, PaymentStatus
 from holdfirst.payment.provider import CheckoutSpec, Notification
 from holdfirst.payment.refund import Refund, RefundStatus
+from holdfirst.store import jobs
 from holdfirst.store.database import Tx
-from holdfirst.store.jobs import CHANNEL as JOBS
 
 
 async def insert(tx: Tx, payment: Payment, spec: CheckoutSpec) -> None:
@@ -102,7 +102,7 @@ async def by_money_ref(tx: Tx, payment_account_id: str, money_ref: str) -> Payme
 
 async def save(tx: Tx, payment: Payment) -> None:
     """Write the whole row; the provider's phases only ever move it forward."""
-    tx.announce(JOBS)
+    jobs.ring(tx)
     await tx.execute(
         """
         update payment set status = $2, provider_ref = $3, checkout_url = $4, disposition = $5,

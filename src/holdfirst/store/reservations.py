@@ -21,8 +21,8 @@ from holdfirst.reservation.reservation import (
     has_time,
     lapses_at,
 )
+from holdfirst.store import jobs
 from holdfirst.store.database import Tx
-from holdfirst.store.jobs import CHANNEL as JOBS
 
 SLOTS_CHANNEL = "holdfirst_slots"
 
@@ -104,7 +104,7 @@ async def lock_hosts(tx: Tx, hosts: Sequence[str]) -> None:
 
 async def save(tx: Tx, reservation: Reservation) -> None:
     """Write the whole row, and bring its claims in line with it: that is what `live_until` and `firm` say."""
-    tx.announce(JOBS)
+    jobs.ring(tx)
     await tx.execute(
         """
         update reservation set status = $2, start = $3, "end" = $4, hosts = $5, held_until = $6,

@@ -5,18 +5,17 @@ from typing import Any
 
 import msgspec
 
-from holdfirst.effects.payees import notification_url
 from holdfirst.effects.world import World
 from holdfirst.flows.events import EventName
-from holdfirst.payment.provider import RegistersNotifications
 from holdfirst.store import accounts, calendars, catalog, payees
 from holdfirst.store.accounts import Account
 from holdfirst.store.calendars import Connection, ConnectionStatus
 from holdfirst.store.database import Tx
 from holdfirst.store.events import Happened
-from holdfirst.web.answers import Links, PaymentAccountAnswer, ReservationAnswer, payment_account_answer
+from holdfirst.web.answers import Links, PaymentAccountAnswer, ReservationAnswer
 from holdfirst.web.calendar_forms import ConnectionAnswer, connection_answer
 from holdfirst.web.instants import z
+from holdfirst.web.payment_accounts import payment_account_told
 from holdfirst.web.reservation_view import Seen, manage_link, page_link, reservation_answer
 
 
@@ -65,9 +64,7 @@ class EventBodies:
             charges_enabled=happened.said["charges_enabled"],
             problem=happened.said["problem"],
         )
-        provider = self._world.providers.get(payee.provider)
-        events = provider.notification_events if isinstance(provider, RegistersNotifications) else ()
-        return payment_account_answer(payee, notification_url(self._world.public_url, payee), events)
+        return payment_account_told(self._world, payee)
 
     async def _connection(self, tx: Tx, account: Account, happened: Happened) -> ConnectionAnswer:
         connection: Connection = await calendars.load_connection_even_deleted(tx, happened.subject)

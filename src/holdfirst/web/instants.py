@@ -9,6 +9,8 @@ from msgspec import Meta
 Instant = Annotated[
     str, Meta(description="RFC 3339, in UTC, with milliseconds.", extra_json_schema={"format": "date-time"})
 ]
+NOT_YET = datetime.fromtimestamp(0, UTC)
+"""Of what is to be made: when, is said by the transaction that makes it."""
 
 
 def z(instant: datetime) -> str:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`/v1/payment-accounts`: where money goes. Credentials come in, are sealed, and are never told again."""
 
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -10,6 +9,7 @@ from msgspec.structs import replace
 
 from holdfirst import ids
 from holdfirst.effects import payees as at_provider
+from holdfirst.effects.world import World
 from holdfirst.errors import ProviderUnavailable
 from holdfirst.flows import payment_accounts
 from holdfirst.flows.accounts import sealer
@@ -28,6 +28,7 @@ from holdfirst.web.answers import (
     payment_account_answer,
 )
 from holdfirst.web.hosts import REPLAYED
+from holdfirst.web.instants import NOT_YET
 from holdfirst.web.operation import SECRET, Answer, Call, Operation, unless_refused
 from holdfirst.web.problems import Problem
 from holdfirst.web.requests import (
@@ -39,8 +40,6 @@ from holdfirst.web.requests import (
 )
 
 SANDBOX = "sandbox"
-NOT_YET = datetime.fromtimestamp(0, UTC)
-"""When it is made is said by the transaction that makes it."""
 
 
 async def create_payment_account(call: Call) -> Answer:
@@ -55,9 +54,11 @@ async def create_payment_account(call: Call) -> Answer:
 
     done = await call.once(work, lambda made: (201, {"id": made.id}))
     if isinstance(done, Replay):
-        return Answer(_told(call, await _load(call, done.result["id"])), done.http_status, REPLAYED)
+        return Answer(
+            payment_account_told(call.world, await _load(call, done.result["id"])), done.http_status, REPLAYED
+        )
     await _register_now(call, done)
-    return Answer(_told(call, await _load(call, done.id)), 201)
+    return Answer(payment_account_told(call.world, await _load(call, done.id)), 201)
 
 
 async def _wanted(call: Call, form: PaymentAccountForm) -> PaymentAccount:
@@ -134,20 +135,20 @@ async def _register_now(call: Call, payee: PaymentAccount) -> None:
         return
 
 
-def _told(call: Call, payee: PaymentAccount) -> PaymentAccountAnswer:
-    provider = call.world.providers.get(payee.provider)
+def payment_account_told(world: World, payee: PaymentAccount) -> PaymentAccountAnswer:
+    provider = world.providers.get(payee.provider)
     events = provider.notification_events if isinstance(provider, RegistersNotifications) else ()
-    return payment_account_answer(payee, at_provider.notification_url(call.world.public_url, payee), events)
+    return payment_account_answer(payee, at_provider.notification_url(world.public_url, payee), events)
 
 
 async def list_payment_accounts(call: Call) -> Answer:
     """Few by their nature, so all of them are one page, oldest first."""
     found = await call.world.database.single(payees.of_account, call.who.account_id)
-    return Answer(paging.content([_told(call, one) for one in found], None))
+    return Answer(paging.content([payment_account_told(call.world, one) for one in found], None))
 
 
 async def get_payment_account(call: Call) -> Answer:
-    return Answer(_told(call, await _load(call, call.path["payment_account"])))
+    return Answer(payment_account_told(call.world, await _load(call, call.path["payment_account"])))
 
 
 async def change_payment_account(call: Call) -> Answer:
@@ -164,7 +165,7 @@ async def change_payment_account(call: Call) -> Answer:
         mode = call.world.providers[payee.provider].modes[patch.methods]
     changed = replace(payee, mode=mode, methods=methods, fee_basis_points=fee[0], fee_minor=fee[1])
     await call.run(payment_accounts.change_terms, changed)
-    return Answer(_told(call, await _load(call, payee.id)))
+    return Answer(payment_account_told(call.world, await _load(call, payee.id)))
 
 
 def _fee_patched(

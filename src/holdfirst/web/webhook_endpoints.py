@@ -2,7 +2,6 @@
 """`/v1/webhook-endpoints`: where an account is told what happened. The secret is told when it is made, and never again."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any
 
@@ -22,12 +21,10 @@ from holdfirst.store.webhooks import Delivery, DeliveryStatus, Endpoint
 from holdfirst.web import paging
 from holdfirst.web.answers import Page
 from holdfirst.web.hosts import REPLAYED
-from holdfirst.web.instants import Instant, z, z_or_none
+from holdfirst.web.instants import NOT_YET, Instant, z, z_or_none
 from holdfirst.web.operation import SECRET, Answer, Call, Empty, Operation
 from holdfirst.web.requests import Closed, Paging, check_urls
 
-NOT_YET = datetime.fromtimestamp(0, UTC)
-"""When it is made is said by the transaction that makes it."""
 Types = Annotated[list[EventName], Meta(max_length=50)]
 
 
@@ -86,12 +83,7 @@ async def create_endpoint(call: Call) -> Answer:
         return await webhooks.create_endpoint(tx, wanted)
 
     done = await call.once(work, lambda made: (201, {"id": made.id}))
-    if isinstance(done, Replay):
-        # Whoever repeats it never had the answer, and so not the secret.
-        endpoint = await _load(call, done.result["id"])
-        secret = call.world.key_ring.unseal(endpoint.sealed_secret, endpoint.id).decode()
-        return Answer(_told(call, endpoint, secret), done.http_status, REPLAYED)
-    return Answer(_told(call, done, secret), 201)
+    return await _stated(call, done, secret, 201)
 
 
 async def list_endpoints(call: Call) -> Answer:
@@ -122,11 +114,7 @@ async def rotate_secret(call: Call) -> Answer:
         return await webhooks.rotate_secret(tx, call.who.account_id, endpoint_id, sealed)
 
     done = await call.once(work, lambda changed: (200, {"id": changed.id}))
-    if isinstance(done, Replay):
-        endpoint = await _load(call, done.result["id"])
-        secret = call.world.key_ring.unseal(endpoint.sealed_secret, endpoint.id).decode()
-        return Answer(_told(call, endpoint, secret), done.http_status, REPLAYED)
-    return Answer(_told(call, done, secret))
+    return await _stated(call, done, secret, 200)
 
 
 async def delete_endpoint(call: Call) -> Answer:
@@ -154,6 +142,15 @@ async def redeliver(call: Call) -> Answer:
     if isinstance(done, Replay):
         return Answer(_delivery(await call.run(webhooks.delivery_of, *wanted)), done.http_status, REPLAYED)
     return Answer(_delivery(done))
+
+
+async def _stated(call: Call, done: Endpoint | Replay, secret: str, status: int) -> Answer:
+    """With its secret: whoever repeats a request never had the answer, and so not the secret."""
+    if not isinstance(done, Replay):
+        return Answer(_told(call, done, secret), status)
+    endpoint = await _load(call, done.result["id"])
+    secret = call.world.key_ring.unseal(endpoint.sealed_secret, endpoint.id).decode()
+    return Answer(_told(call, endpoint, secret), done.http_status, REPLAYED)
 
 
 async def _load(call: Call, endpoint_id: str) -> Endpoint:
