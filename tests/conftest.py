@@ -58,11 +58,14 @@ def database_url(server_url: str, worker_id: str) -> str:
     """A migrated database for this worker of the test run, with a clock that tests can move."""
 
     async def build() -> str:
-        url = await make_database(server_url, f"holdfirst_{worker_id}")
+        name = f"holdfirst_{worker_id}"
+        url = await make_database(server_url, name)
         database = Database(url)
         await migrate(database)
         connection = await database.connect()
         await connection.execute(TEST_CLOCK)
+        # Nobody pulls the plug on this one.
+        await connection.execute(f'alter database "{name}" set synchronous_commit = off')
         await connection.close()
         return url
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The examples, installed from the packed npm package as anybody would install it, and used."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -35,10 +36,17 @@ def run(*command: str, cwd: Path, **environment: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def tarball(built_pages: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("packed")
-    run("npm", "run", "prepack", cwd=ROOT / "packages" / "vue3")
-    run("npm", "pack", "--ignore-scripts", "--pack-destination", str(place), cwd=ROOT / "packages" / "vue3")
+def tarball(built_pages: None, worker_id: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Packed once for all workers of the run: two who build in one folder take each other's files away."""
+    base = tmp_path_factory.getbasetemp()
+    place = (base if worker_id == "main" else base.parent) / "packed"
+    place.mkdir(exist_ok=True)
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not any(place.glob("*.tgz")):
+            sources = ROOT / "packages" / "vue3"
+            run("npm", "run", "prepack", cwd=sources)
+            run("npm", "pack", "--ignore-scripts", "--pack-destination", str(place), cwd=sources)
     [made] = place.glob("*.tgz")
     return made
 

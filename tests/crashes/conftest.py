@@ -20,7 +20,7 @@ __all__ = ["a_server", "data_dir", "place", "practice", "template"]
 TESTS = Path(__file__).resolve().parents[1]
 
 
-IN_THE_NORMAL_RUN = {"test_checker.py", "test_paid_flows.py"}
+IN_THE_NORMAL_RUN = {"test_checker.py", "test_every_await.py", "test_herd.py", "test_paid_flows.py"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 
@@ -31,23 +31,37 @@ from holdfirst.worker import KINDS, Worker
 from house import URL, House
 
 SOURCE = str(Path(holdfirst.__file__).parent) + os.sep
+FLOWS_AND_EFFECTS = ("flows/", "effects/")
+Place: TypeAlias = tuple[str, int, int]
+"""Of an `await`: its file, line and column."""
 
 
 class Dying:
-    """Counts the awaits of our own coroutines, and kills this process at the one that it is told.
+    """Counts the awaits of our own coroutines, and kills this process at one of them.
 
+    `at`: at which; or (`None`) at the first that stands at a place of a flow or an effect that is not in `spared`.
     `answered`: when the first that comes of what was awaited is there, and before anything is made of it. Else as soon as
     it is asked for. `each`: one `await` of ours may go to the event loop many times, in the driver; each counts, or all
     of them as one.
     """
 
-    def __init__(self, at: int, say: Callable[[dict[str, Any]], None], *, answered: bool, each: bool) -> None:
+    def __init__(
+        self,
+        at: int | None,
+        say: Callable[[dict[str, Any]], None],
+        *,
+        spared: frozenset[Place] = frozenset(),
+        answered: bool,
+        each: bool,
+    ) -> None:
         self._at = at
         self._say = say
+        self._spared = spared
         self._answered = answered
         self._each = each
-        self.count = 0
-        self.stood_at: set[tuple[str, int, int]] = set()
+        self._count = 0
+        self._doomed: list[Place] = []
+        self.stood_at: set[Place] = set()
 
     def task(self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **named: Any) -> Any:
         """A task factory."""
@@ -56,22 +70,29 @@ class Dying:
     async def _stepped(self, coro: Coroutine[Any, Any, Any]) -> Any:
         return await _Steps(self, coro)
 
-    def suspended(self, coro: Any, before: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
+    def suspended(self, coro: Any, before: list[Place]) -> list[Place]:
         """Where it stands; counted, unless it stands where it stood before."""
         places = awaits_of(coro)
         if places and (self._each or places != before):
-            self.count += 1
+            self._count += 1
             self.stood_at.update(places)
-            if self.count == self._at and not self._answered:
-                self._die(places)
+            if not self._doomed and self._dies_at(places):
+                self._doomed = places
+                if not self._answered:
+                    self._die()
         return places
 
-    def resumed(self, places: list[tuple[str, int, int]]) -> None:
-        if places and self._answered and self.count >= self._at:
-            self._die(places)
+    def _dies_at(self, places: list[Place]) -> bool:
+        if self._at is not None:
+            return self._count == self._at
+        return any(one not in self._spared and one[0].startswith(FLOWS_AND_EFFECTS) for one in places)
 
-    def _die(self, places: list[tuple[str, int, int]]) -> None:
-        self._say({"died_at": places})
+    def resumed(self, places: list[Place]) -> None:
+        if places and self._doomed:
+            self._die()
+
+    def _die(self) -> None:
+        self._say({"died_at": self._doomed})
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -84,7 +105,7 @@ class _Steps:
 
     def __await__(self) -> Any:
         coro, error = self._coro, None
-        places: list[tuple[str, int, int]] = []
+        places: list[Place] = []
         while True:
             try:
                 waits_for = coro.send(None) if error is None else coro.throw(error)
@@ -102,8 +123,8 @@ class _Steps:
             self._dying.resumed(places)
 
 
-def awaits_of(coro: Any) -> list[tuple[str, int, int]]:
-    """(file, line, column) of every `await` of ours that this coroutine stands at, from the outside in."""
+def awaits_of(coro: Any) -> list[Place]:
+    """Every `await` of ours that this coroutine stands at, from the outside in."""
     found = []
     while coro is not None:
         frame = getattr(coro, "cr_frame", None) or getattr(coro, "ag_frame", None)
@@ -140,7 +161,8 @@ async def due(tx: Tx) -> bool:
 
 async def _act(url: str, settings: Settings, order: dict[str, Any], say: Callable[..., None]) -> None:
     loop = asyncio.get_running_loop()
-    dying = Dying(order["die_at"], say, answered=order["answered"], each=order["each"])
+    spared = frozenset((file, line, column) for file, line, column in order["spared"])
+    dying = Dying(order["die_at"], say, spared=spared, answered=order["answered"], each=order["each"])
     if order["deed"] == START:
         loop.set_task_factory(dying.task)
         await loop.create_task(_start(url, settings))

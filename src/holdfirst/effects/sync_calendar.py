@@ -21,8 +21,6 @@ ASKED_FOR_MAX = 20
 """Events of ours that a reading says are gone, and that are asked for one by one."""
 RARELY = 4
 """Where a company's calls come through, it is asked so many times less often. A change that it did not tell ends that."""
-STRAYS_MAX = 5
-"""Events with our marker that nobody knows of: more than so many at once are for a human to look at."""
 
 
 async def poll(world: World, calendar_id: str) -> datetime | None:
@@ -85,7 +83,7 @@ async def _really_gone(world: World, asked: ToSync, changes: Changes) -> Mapping
 
 async def _sweep(world: World, asked: ToSync, strays: Sequence[Change]) -> None:
     """What bears our marker and belongs to nothing is taken away: a write that was given up, and came all the same."""
-    if not strays or len(strays) > STRAYS_MAX:
+    if not strays:
         return
     async with calling(world, asked.calendar, asked.connection, CALL_SECONDS_MAX) as desk:
         for stray in strays:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a calendar says has changed, taken into the busy time of its host; and what happened there to our own events."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -21,6 +21,8 @@ BACK = timedelta(days=1)
 AHEAD = timedelta(days=400)
 """How far ahead busy time is known; all of it is read again each day, so that the far end moves along."""
 WHOLE_EVERY = timedelta(days=1)
+STRAYS_MAX = 5
+"""Events with our marker that nobody knows of: more than so many at once are for a human to look at."""
 
 
 class ToSync(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +47,7 @@ class ToSync(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Synced(msgspec.Struct, frozen=True):
-    """`strays`: they bear our marker, and nobody knows of them."""
+    """`strays`: they bear our marker, nobody knows of them, and they are to be taken away."""
 
     strays: Sequence[Change]
 
@@ -100,17 +102,25 @@ async def take_in(tx: Tx, asked: ToSync, changes: Changes, missing: Mapping[str,
         tx, calendar.id, [one.uid for one in changes.changed] + list(missing.values())
     )
     known = await calendar_events.known(tx, [one.uid for one in changes.changed])
+    strays = _strays(changes, marker(calendar.account_id), {uid for uid, _, _ in known})
     of_host = {uid for uid, _, host_id in known if host_id == calendar.host_id}
     # Our own events take no busy time: the claims say who has it. Nor does what stands where nothing blocks.
     changed = [
         replace(one, busy=()) if one.uid in of_host or not calendar.blocking else one
         for one in changes.changed
+        if one not in strays
     ]
     await calendar_items.drop_items(tx, calendar, list(missing))
     await calendar_items.put_items(tx, calendar, changed)
     whole_at = asked.now if changes.whole else None
     await calendar_items.record_reading(
-        tx, calendar.id, changes.token, asked.now, whole_at, list(dict.fromkeys(changes.notes))[:10]
+        tx,
+        calendar.id,
+        # Whoever dies before the strays are taken away is told of them again.
+        calendar.token if strays else changes.token,
+        asked.now,
+        whole_at,
+        list(dict.fromkeys(changes.notes))[:10],
     )
     if changed or missing:
         reservations.announce_host(tx, calendar.host_id)
@@ -125,8 +135,13 @@ async def take_in(tx: Tx, asked: ToSync, changes: Changes, missing: Mapping[str,
             cancelled += await _missed(tx, calendar, written, cancelled)
     otherwise = bool(missing) or any(one.ref in asked.known for one in changed)
     await _ask_again(tx, calendar, changed, otherwise=otherwise)
-    mark, all_known = marker(calendar.account_id), {uid for uid, _, _ in known}
-    return Synced([one for one in changes.changed if one.uid.startswith(mark) and one.uid not in all_known])
+    return Synced(strays)
+
+
+def _strays(changes: Changes, mark: str, known: Collection[str]) -> list[Change]:
+    """A write that was given up, and came all the same."""
+    strays = [one for one in changes.changed if one.uid.startswith(mark) and one.uid not in known]
+    return strays if len(strays) <= STRAYS_MAX else []
 
 
 async def _seen(tx: Tx, calendar: Calendar, written: WrittenEvent, seen: Change) -> None:

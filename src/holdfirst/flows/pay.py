@@ -331,7 +331,9 @@ async def _give_back(tx: Tx, met: Locked, truth: Truth) -> tuple[Reservation, Pa
     if not as_frozen(payment, truth) and payment.needs_human_code is None:
         payment = replace(payment, needs_human_code="amount_mismatch", needs_human_since=now)
     if truth.phase is Phase.AUTHORIZED:
-        if too_late and payment.late in (None, Late.RETAKEN):
+        # What was to be given back already, when its capture was refused, did not come late.
+        in_time = payment.disposition is Disposition.VOID
+        if too_late and not in_time and payment.late in (None, Late.RETAKEN):
             payment = replace(payment, late=Late.VOIDED)
             await send_mail(tx, reservation, Mail.LATE_NOT_CHARGED, now, payment.id)
         await jobs.enqueue(tx, payment.account_id, "void", payment.id, due=now, lane=payment.id)

@@ -74,7 +74,7 @@ async def work_authorize_where_a_stranger_stands(house: House, clock: Any) -> Ca
 
 @scene
 async def work_sale_where_a_stranger_stands(house: House, clock: Any) -> Case:
-    case = await _paid_work(house, clock, "sale_uncloseable", stranger=True)
+    case = await _paid_work(house, clock, "sale_uncloseable", stranger=True, on_conflict="refund")
     case.ends, case.mails, case.refunds = "held", (), 6000
     return case
 

@@ -226,8 +226,15 @@ async def _out_of_line(house: House, clock: Any) -> tuple[Practice, dict[str, An
 
 @scene
 async def doctor_looks_at_calendars(house: House, clock: Any) -> Case:
+    """It says what it sees. What it wrote to try, and died before taking away, the next reading finds and takes away."""
     here, held = await _out_of_line(house, clock)
-    return Case(held=held, practice=here, ends="confirmed", deed="examine", events=2, waits=LATER)
+
+    async def is_taken_away(house: House) -> None:
+        assert len(here.ours()) in (2, 3)
+        await house.ask("POST", f"/v1/calendar-connections/{here.connection}/sync")
+        assert len(here.ours()) == 1
+
+    return Case(held=held, ends="confirmed", deed="examine", waits=LATER, then=is_taken_away)
 
 
 @scene

@@ -133,8 +133,8 @@ async def list_what_is_free_again(house: House, clock: Any) -> Case:
 @scene
 async def list_what_is_free_to_who_moves(house: House, clock: Any) -> Case:
     held = await house.held("free")
-    path = f"{_day(house)}&reservation={held['id']}"
-    return Case(held=held, ends="held", path=path, method="GET", key=held["client_secret"], keyed=False)
+    path, own = _day(house), {"X_Holdfirst_Hold": held["client_secret"]}
+    return Case(held=held, ends="held", path=path, method="GET", key="publishable", headers=own, keyed=False)
 
 
 # At the command line
@@ -194,7 +194,10 @@ async def seal_with_the_newest_key(house: House, clock: Any) -> Case:
 
 @scene
 async def make_a_first_offer(house: House, clock: Any) -> Case:
+    """On a database where nothing is offered, and one account is paid."""
+
     async def hide(tx: Tx) -> list[str]:
+        await tx.execute("update payment_account set deleted_at = the_clock() where id <> 'pac_sandbox'")
         rows = await tx.rows(
             "update event_type set deleted_at = the_clock() where deleted_at is null returning id"
         )
@@ -205,12 +208,13 @@ async def make_a_first_offer(house: House, clock: Any) -> Case:
     async def show(tx: Tx) -> None:
         await tx.execute("update event_type set deleted_at = the_clock() where slug = 'consultation'")
         await tx.execute("update event_type set deleted_at = null where id = any($1)", hidden)
+        await tx.execute("update payment_account set deleted_at = null")
 
     async def put_back(house: House) -> None:
         await house.run(show)
 
     async def is_made_once(house: House) -> None:
         told = await house.ask("GET", "/v1/event-types")
-        assert [one["slug"] for one in told["data"]] == ["consultation"]
+        assert [one["slug"] for one in told["data"]] == ["consultation"], told
 
     return Case(deed="init", then=is_made_once, after=put_back)
