@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """kill -9 of the server at every await of every flow and effect: what was begun ends right, and nothing is repeated.
 
-The normal run kills once at each `await` of the source; `make crash` at each one that each scene comes by.
+The normal run kills once at each `await` that the scenes of a booking come by; `make crash` at each that any scene does.
 
 `HOLDFIRST_IN_FLIGHT=1` also kills it as soon as a statement or a call is on its way, its answer unheard; and each time
 that the driver waits within one `await` of ours.
