@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """For everybody: axe on each screen, the keyboard alone, large text, narrow windows, little motion."""
 
+import asyncio
+import calendar
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from browser.conftest import Browsers
 from browser.practice import Practice
@@ -59,8 +62,16 @@ async def test_the_whole_way_by_keyboard_alone(practice: Practice, browsers: Bro
     await press("ArrowDown")
     moved = await _focused(page, "data-value")
     assert moved > first
+    # Page Down goes to the same day of the next month, while nobody knows yet what is free there.
+    await page.route("**/slots?*", _slowly)
     await press("PageDown")
-    assert (await _focused(page, "data-value"))[:7] > moved[:7]
+    paged = date.fromisoformat(await _focused(page, "data-value"))
+    there = date.fromisoformat(moved)
+    months = there.year * 12 + there.month  # counted from 1, so that this is the next one, counted from 0
+    last = calendar.monthrange(months // 12, months % 12 + 1)[1]
+    assert paged == date(months // 12, months % 12 + 1, min(there.day, last))
+    await expect(page.locator(".hf-time").first).to_be_visible()
+    assert await _focused(page, "data-value") == paged.isoformat()
     await press("Enter")
     await _tab_to(page, ".hf-time")
     await press("Enter")
@@ -72,6 +83,11 @@ async def test_the_whole_way_by_keyboard_alone(practice: Practice, browsers: Bro
     await page.keyboard.type("anna@example.org")
     await press("Enter")
     await expect(page.get_by_role("heading", name="You are booked")).to_be_focused()
+
+
+async def _slowly(route: Route) -> None:
+    await asyncio.sleep(0.3)
+    await route.continue_()
 
 
 async def test_arrows_follow_the_reading_direction(practice: Practice, browsers: Browsers) -> None:

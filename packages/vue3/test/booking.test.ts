@@ -298,6 +298,18 @@ describe("looking", () => {
     expect(Object.keys(calendar.days.value)).toEqual(["2026-12-07"])
   })
 
+  it.each([
+    ["2026-11-25T12:00:00Z", ["2026-12-01T00:00:00.000Z", "2027-01-01T00:00:00.000Z"]],
+    ["2026-11-10T12:00:00Z", ["2026-12-01T00:00:00.000Z"]],
+  ])("asks about the next month along where little is left of this one (%s)", async (now, [thisMonth, nextMonth]) => {
+    server.now = Date.parse(now)
+    const { calendar } = await page()
+    const ends = server.asked.filter((one) => one.path.endsWith("/slots")).map((one) => one.query.get("end"))
+    expect(ends[0]).toBe(nextMonth ?? thisMonth)
+    expect(ends.length).toBe(nextMonth ? 1 : 2)
+    expect(calendar.month.value).toBe("2026-12")
+  })
+
   it("goes on in the host's zone where the server does not know the browser's", async () => {
     server.failures = [
       new Response(JSON.stringify((await import("./fake_server")).OFFER)),

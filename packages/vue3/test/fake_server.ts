@@ -50,9 +50,9 @@ export class FakeServer {
     return failure ?? this.answer(asked)
   }
 
-  private answer({ method, path, body }: Asked): Response {
+  private answer({ method, path, query, body }: Asked): Response {
     if (path === "/v1/event-types/intro" || path === "/v1/event-types/other") return this.json(OFFER)
-    if (path.endsWith("/slots")) return this.slotList()
+    if (path.endsWith("/slots")) return this.slotList(query)
     if (method === "POST" && path === "/v1/reservations") return this.reserve(String(body?.["start"]))
     if (path.startsWith("/r/")) {
       const told = this.standings.length > 1 ? this.standings.shift() : this.standings[0]
@@ -84,10 +84,12 @@ export class FakeServer {
     return this.json(this.seen())
   }
 
-  private slotList(): Response {
+  private slotList(query: URLSearchParams): Response {
+    const [from, to] = [query.get("start") ?? "", query.get("end") ?? ""]
+    const slots = this.slots.filter((slot) => slot.start >= from && slot.start < to)
     const days: Record<string, number[]> = {}
-    this.slots.forEach((slot, index) => (days[slot.start.slice(0, 10)] ??= []).push(index))
-    return this.json({ event_type: OFFER.id, time_zone: "UTC", slots: this.slots, days, next_change_at: null })
+    slots.forEach((slot, index) => (days[slot.start.slice(0, 10)] ??= []).push(index))
+    return this.json({ event_type: OFFER.id, time_zone: "UTC", slots, days, next_change_at: null })
   }
 
   private reserve(start: string): Response {

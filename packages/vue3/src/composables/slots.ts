@@ -23,6 +23,8 @@ export type SlotsState = ReturnType<typeof createSlots>
 
 const DAY_MS = 86_400_000
 const LOOK_AHEAD_DAYS = 100
+/** With less than this left of a month, the first question is about the next one too. */
+const FIRST_LOOK_DAYS = 7
 const RETRY_MS = [2_000, 4_000, 8_000, 16_000, 30_000]
 
 export function createSlots(holdfirst: Holdfirst, options: SlotsOptions) {
@@ -84,16 +86,16 @@ export function createSlots(holdfirst: Holdfirst, options: SlotsOptions) {
   async function refresh(): Promise<void> {
     asking?.abort()
     const mine = (asking = new AbortController())
-    const [from, to] = monthBounds(month.value, timeZone.value)
+    const first = !looked && !options.month
+    const [from] = monthBounds(month.value, timeZone.value)
+    const [, to] = monthBounds(first ? monthOfFirstLook() : month.value, timeZone.value)
     try {
       const list = await ask(from, to, mine.signal)
       if (mine.signal.aborted) return
+      looked = true
       take(list)
       // The first look of all goes to where something is free.
-      if (!looked) {
-        looked = true
-        if (Object.keys(days.value).length === 0 && !options.month) await showNextFree()
-      }
+      if (first && Object.keys(days.value).length === 0 && !showFirstOf(list)) await showNextFree()
     } catch (told) {
       if (!mine.signal.aborted) failed(told, refresh)
     }
@@ -130,6 +132,18 @@ export function createSlots(holdfirst: Holdfirst, options: SlotsOptions) {
     day.value ??= firstFree()
     if (slot.value !== null && !isOffered(slot.value.start) && !kept) markTaken(slot.value)
     watching?.nextChange(list.next_change_at, client.now())
+  }
+
+  const monthOfFirstLook = () => localDate(client.now() + FIRST_LOOK_DAYS * DAY_MS, timeZone.value).slice(0, 7)
+
+  /** Go to the first day of an answer that has something; false where none has. */
+  function showFirstOf(list: SlotList): boolean {
+    const found = Object.keys(list.days).sort()[0]
+    if (found === undefined) return false
+    month.value = found.slice(0, 7)
+    selectDay(found)
+    take(list)
+    return true
   }
 
   function failed(told: unknown, again: () => Promise<void>): void {
@@ -184,13 +198,8 @@ export function createSlots(holdfirst: Holdfirst, options: SlotsOptions) {
     const [, from] = monthBounds(month.value, timeZone.value)
     const to = new Date(from.getTime() + LOOK_AHEAD_DAYS * DAY_MS)
     try {
-      const list = await ask(from, to)
-      const found = Object.keys(list.days).sort()[0]
-      nothingAhead.value = found === undefined
-      if (found === undefined) return
-      month.value = found.slice(0, 7)
-      selectDay(found)
-      take(list)
+      nothingAhead.value = !showFirstOf(await ask(from, to))
+      if (nothingAhead.value) return
       // A month that is longer than the question was asked for itself.
       if (monthBounds(month.value, timeZone.value)[1] > to) await refresh()
     } catch (told) {
