@@ -10,7 +10,9 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -64,6 +66,7 @@ def database_url(server_url: str, worker_id: str) -> str:
         await migrate(database)
         connection = await database.connect()
         await connection.execute(TEST_CLOCK)
+        await make_empty_function(connection)
         # Nobody pulls the plug on this one.
         await connection.execute(f'alter database "{name}" set synchronous_commit = off')
         await connection.close()
@@ -75,6 +78,10 @@ def database_url(server_url: str, worker_id: str) -> str:
 @pytest.fixture(scope="session")
 def worker_id() -> str:
     return os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+
+ROWS_MANY = 5000
+"""So many dead rows are not left lying about."""
 
 
 class Clock:
@@ -93,13 +100,45 @@ class Clock:
             await tx.execute("insert into test_clock values ('0')")
 
 
+async def make_empty_function(connection: "asyncpg.Connection[Any]") -> None:
+    """`test_empty()` deletes from every table, whoever refers to others first: a hundred times cheaper than truncating
+    what is almost empty already. Answers how many rows there were.
+    """
+    tables = await connection.fetch(
+        "select oid, oid::regclass::text as name from pg_class where relkind = 'r'"
+        " and relnamespace::regnamespace::text in ('public', 'sandbox')"
+        " and relname not in ('schema_migration', 'test_clock')"
+    )
+    references = await connection.fetch(
+        "select conrelid, confrelid from pg_constraint where contype = 'f' and conrelid <> confrelid"
+    )
+    graph: dict[int, set[int]] = {row["oid"]: set() for row in tables}
+    for row in references:
+        graph[row["confrelid"]].add(row["conrelid"])
+    names = {row["oid"]: row["name"] for row in tables}
+    deletes = " ".join(
+        f"delete from {names[oid]}; get diagnostics n = row_count; seen := seen + n;"
+        for oid in TopologicalSorter(graph).static_order()
+    )
+    sequences = await connection.fetchval(
+        "select string_agg(format('perform setval(%L, 1, false);', oid::regclass), ' ') from pg_class where relkind = 'S'"
+        " and relnamespace::regnamespace::text in ('public', 'sandbox')"
+    )
+    await connection.execute(
+        "create or replace function test_empty() returns bigint language plpgsql as"
+        f" $$ declare n bigint; seen bigint := 0; begin {deletes} {sequences} return seen; end $$"
+    )
+
+
 async def empty(database: Database) -> None:
     async with database.statement() as tx:
+        if await tx.value("select test_empty()") < ROWS_MANY:
+            return
         tables = await tx.value(
             "select string_agg(format('%I.%I', schemaname, tablename), ', ') from pg_tables"
             " where schemaname in ('public', 'sandbox') and tablename not in ('schema_migration', 'test_clock')"
         )
-        await tx.execute(f"truncate {tables} restart identity")
+        await tx.execute(f"truncate {tables}")
 
 
 @pytest.fixture

@@ -20,16 +20,6 @@ __all__ = ["a_server", "data_dir", "place", "practice", "template"]
 TESTS = Path(__file__).resolve().parents[1]
 
 
-IN_THE_NORMAL_RUN = {"test_checker.py", "test_every_await.py", "test_herd.py", "test_paid_flows.py"}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes, or a machine of its own to be believed, is for `make crash`."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent and item.path.name not in IN_THE_NORMAL_RUN:
-            item.add_marker(pytest.mark.slow)
-
-
 class Zygote:
     """Forks a server for each order; see victim.py."""
 

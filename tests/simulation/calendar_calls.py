@@ -74,8 +74,8 @@ class CalendarCalls:
         """As memory and as PostgreSQL named them: tokens only have to differ, and each store has its own."""
 
     async def furnish(self, tx: Any) -> None:
-        await tx.execute("truncate calendar_connection cascade")
-        await tx.execute("truncate busy")
+        for table in ("busy", "calendar_item", "calendar", "calendar_connection"):
+            await tx.execute(f"delete from {table}")
         tables, shop = self.both.memory.tables, self.both.shop
         for number, host in enumerate(shop.hosts):
             made = connection_of(shop.account_id, host, str(number), self.both.moment)

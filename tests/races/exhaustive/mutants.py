@@ -19,6 +19,7 @@ from holdfirst.reservation.reservation import AtDeadline, Reservation, Status, s
 from holdfirst.reservation.verdict import Verdict, pinned_by
 from memory import reservations as memory_reservations
 from races.exhaustive.scenario import TICK, Scenario
+from races.exhaustive.scenarios import TWO_EFFECTS
 
 RELEASE = frozenset({"release"})
 TWO_ON_ONE = {
@@ -28,7 +29,6 @@ TWO_ON_ONE = {
 ONE_STEP_BY_STEP = {
     mode: Scenario(name=f"one, step by step, {mode}", mode=mode, slots=(0,), verbs=RELEASE) for mode in Mode
 }
-TWO_EFFECTS = Scenario(name="one, two effects at once", mode=Mode.AUTHORIZE, slots=(0,), flights=2)
 EVERY_VERB = Scenario(
     name="one, every verb",
     mode=Mode.SALE,

@@ -14,6 +14,7 @@ NO_FAULTS: frozenset[str] = frozenset()
 RELEASE = frozenset({"release"})
 DECLINE = frozenset({"decline"})
 AUTHORIZE, SALE, UNCLOSEABLE = Mode.AUTHORIZE, Mode.SALE, Mode.SALE_UNCLOSEABLE
+TWO_EFFECTS = Scenario(name="one, two effects at once, authorize", mode=AUTHORIZE, slots=(0,), flights=2)
 
 NORMAL = [
     Scenario(name="three on one slot, authorize", mode=AUTHORIZE, flights=0, faults=NO_FAULTS),
@@ -23,16 +24,20 @@ NORMAL = [
         name="three on one slot, late money returned", mode=UNCLOSEABLE, flights=0, late=LatePayment.RETURN
     ),
     Scenario(name="three on two seats", mode=UNCLOSEABLE, flights=0, seats=2),
-    Scenario(name="a chain of three overlapping slots", mode=UNCLOSEABLE, flights=0, slots=(0, 1, 2)),
+    Scenario(
+        name="a chain of three overlapping slots",
+        mode=UNCLOSEABLE,
+        flights=0,
+        slots=(0, 1, 2),
+        faults=NO_FAULTS,
+    ),
     Scenario(name="two, step by step, authorize", mode=AUTHORIZE, slots=(0, 0), faults=NO_FAULTS),
     Scenario(name="two, step by step, sale", mode=SALE, slots=(0, 0), faults=NO_FAULTS),
-    Scenario(name="two, step by step, sale_uncloseable", mode=UNCLOSEABLE, slots=(0, 0), verbs=RELEASE),
+    Scenario(name="two, step by step, sale_uncloseable", mode=UNCLOSEABLE, slots=(0, 0), faults=NO_FAULTS),
     Scenario(name="one, every verb, authorize", mode=AUTHORIZE, slots=(0,), verbs=VERBS, flights=0),
     Scenario(name="one, every verb, sale", mode=SALE, slots=(0,), verbs=VERBS, flights=0),
     Scenario(name="one, every verb, sale_uncloseable", mode=UNCLOSEABLE, slots=(0,), verbs=VERBS, flights=0),
-    Scenario(
-        name="one, two effects at once, authorize", mode=AUTHORIZE, slots=(0,), flights=2, faults=NO_FAULTS
-    ),
+    TWO_EFFECTS,
     Scenario(name="one, two effects at once, sale", mode=SALE, slots=(0,), flights=2),
     *(
         Scenario(
@@ -61,8 +66,12 @@ LONG = [
         for mode in (SALE, UNCLOSEABLE)
     ),
     Scenario(name="three on one slot, authorize, faults", mode=AUTHORIZE, flights=0),
+    Scenario(name="a chain of three, faults", mode=UNCLOSEABLE, flights=0, slots=(0, 1, 2)),
     Scenario(name="two, step by step, authorize, release", mode=AUTHORIZE, slots=(0, 0), verbs=RELEASE),
     Scenario(name="two, step by step, sale, release", mode=SALE, slots=(0, 0), verbs=RELEASE),
+    Scenario(
+        name="two, step by step, sale_uncloseable, release", mode=UNCLOSEABLE, slots=(0, 0), verbs=RELEASE
+    ),
     *(
         Scenario(name=f"one, every verb, step by step, {mode}", mode=mode, slots=(0,), verbs=VERBS)
         for mode in Mode
