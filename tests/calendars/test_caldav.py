@@ -92,6 +92,20 @@ async def test_a_series_is_busy_where_it_falls(caldav: CalDav, place: Place):
     assert [one.uid for one in (await caldav.busy(place, START + week, END + week)).occurrences] == ["weekly"]
 
 
+@pytest.mark.parametrize(("zone", "utc"), [("America/Los_Angeles", 18), ("Asia/Tokyo", 1)])
+async def test_a_time_without_a_zone_is_one_of_the_calendars(
+    caldav: CalDav, place: Place, zone: str, utc: int
+):
+    """Which a server takes as UTC."""
+    place = msgspec.structs.replace(place, time_zone=zone)
+    stranger(place, "floating", "20261207T100000", "20261207T110000")
+    start = START.replace(hour=utc)
+    assert [
+        one.start for one in (await caldav.busy(place, start, start + timedelta(hours=1))).occurrences
+    ] == [start]
+    assert (await caldav.busy(place, START, END)).occurrences == []
+
+
 async def test_a_token_that_is_none_of_the_servers_means_all_of_it(caldav: CalDav, place: Place):
     stranger(place, "one")
     told = await caldav.changes(place, "sync:nonsense", {}, WINDOW)

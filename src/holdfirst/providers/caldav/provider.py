@@ -7,7 +7,7 @@ that no other part of the protocol gives.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote, urljoin, urlsplit
 
 from holdfirst.calendar.calendar_event import CalendarEvent, Change, Occurrence
@@ -39,6 +39,7 @@ WRITES_MAX = 6
 """Somebody else writes the same resource just now: so often we look again."""
 LOCKED_SECONDS = 0.05
 """Before another try where a server says that it is locked: one writer at a time, and the next one is told so."""
+A_DAY = timedelta(days=1)
 _LISTING = propfind("d:getetag", "d:resourcetype")
 _STATE = propfind("s:getctag")
 
@@ -54,14 +55,18 @@ class CalDav:
         return await discovery.discover(self._account(access))
 
     async def busy(self, place: Place, start: datetime, end: datetime) -> Busy:
+        """Asked for a day more on each side: servers take whole days and times without a zone as UTC, whatever is the
+        calendar's. What of it lies in the window is for the reading to say.
+        """
         account = self._account(place.access)
-        told, at = await account.look("REPORT", place.ref, events_between(_utc(start), _utc(end)), 1)
+        wider = events_between(_utc(start - A_DAY), _utc(end + A_DAY))
+        told, at = await account.look("REPORT", place.ref, wider, 1)
         members = [one for one in told.members if f"{CALDAV}calendar-data" in one.found]
         readings = await self._read(place, members, (start, end))
         occurrences = []
         for member, reading in zip(members, readings, strict=True):
             if reading.fault is not None:
-                # Whatever it is, it is in the window, and nobody can say that it is free.
+                # Whatever it is, it is not far from the window, and nobody can say that it is free.
                 occurrences.append(Occurrence(urljoin(at, member.href), start, end))
             for event in reading.events:
                 occurrences += [Occurrence(event.uid, *span) for span in event.busy]
