@@ -270,3 +270,16 @@ async def test_a_private_address_is_refused_in_words(database: Database, tmp_pat
             assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request"), answer.text
             assert "is not called" in answer.json()["detail"]
         assert publisher.asked == []
+
+
+@pytest.mark.parametrize(
+    "url", ["https://exämple.invalid/x.ics", "https://\u2100.invalid/", "https://x.invalid/ů\ud7ff"]
+)
+async def test_an_address_in_other_letters_is_no_fault_of_ours(database: Database, tmp_path: Path, url: str):
+    async with open_house(database.url, tmp_path) as house:
+        for made in (
+            {"provider": "ics", "url": url},
+            {"provider": "caldav", "credentials": {"url": url, "username": "ů", "password": "ž"}},
+        ):
+            answer = await house.call("POST", "/v1/calendar-connections", {"host": house.host} | made)
+            assert answer.json()["code"] in ("invalid_request", "calendar_unreachable"), answer.text
