@@ -8,7 +8,7 @@ import pytest
 
 from conftest import Clock
 from holdfirst.effects import confirm as confirming
-from holdfirst.effects import hold_calendars
+from holdfirst.effects import hold_calendars, sync_calendar
 from holdfirst.effects.reschedule import move as move_reservation
 from holdfirst.flows import at_rest
 from holdfirst.flows.calendar_connections import disconnect
@@ -465,3 +465,17 @@ async def test_a_host_that_is_deleted_takes_its_connections_along(database: Data
     before = shop.calendars.calls.total()
     await read_calendars(shop)
     assert shop.calendars.calls.total() == before
+
+
+async def test_what_cannot_be_taken_in_is_said_at_the_connection(database: Database):
+    """Whatever it is: a poll that fails for ever without a word would leave its slots as they were."""
+    shop, connection = await open_practice(database)
+    shop.calendars.put("two", "nul\0", shop.slot(9), shop.slot(10))
+    await read_calendars(shop)
+    seen = await shop.database.run(calendars.load_connection_even_deleted, connection)
+    assert seen.problem is not None and "cannot be taken in" in seen.problem
+    found = await shop.database.run(calendars.calendars_of, connection)
+    await sync_calendar.sync_all(shop.world, seen, found)
+    shop.calendars.take("two", "nul\0")
+    await sync_calendar.sync_all(shop.world, seen, found)
+    assert (await shop.database.run(calendars.load_connection_even_deleted, connection)).problem is None
