@@ -87,7 +87,9 @@ async def _really_gone(world: World, asked: ToSync, changes: Changes) -> Mapping
     """A server may be mistaken about what went: of our own events it is asked again."""
     missing = calendar_sync.gone(asked, changes)
     mark = marker(asked.calendar.account_id)
-    ours = [ref for ref, uid in missing.items() if uid.startswith(mark)]
+    # What has only another name now needs no question.
+    seen = {one.uid for one in changes.changed}
+    ours = [ref for ref, uid in missing.items() if uid.startswith(mark) and uid not in seen]
     if not ours:
         return missing
     # What is not asked for in this reading is not gone in this reading.

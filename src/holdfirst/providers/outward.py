@@ -46,6 +46,10 @@ class Refused(CalendarDenied):
     """An address that we do not call, in words for whoever gave it."""
 
 
+class TooLarge(ProviderUnavailable):
+    """More than was asked to be borne."""
+
+
 class Outward:
     """Made once. `allowed`: private networks that may be called all the same (and over plain HTTP). `follow`: redirects."""
 
@@ -107,7 +111,7 @@ class Outward:
                 async for part in response.aiter_stream():
                     body += part
                     if len(body) > size_max:
-                        raise ProviderUnavailable(f"the answer is larger than {size_max >> 20} MiB")
+                        raise TooLarge(f"the answer is larger than {size_max >> 20} MiB")
                 told = {n.decode("latin-1").lower(): v.decode("latin-1") for n, v in response.headers}
                 return Answer(response.status, told, bytes(body), url)
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:

@@ -27,7 +27,7 @@ class Account(msgspec.Struct, frozen=True):
     async def ask(
         self, method: str, url: str, content: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """401 and 403 of the account itself raise `CalendarDenied`, 5xx and 429 `ProviderUnavailable`."""
+        """401 raises `CalendarDenied`, 5xx and 429 `ProviderUnavailable`; what a 403 means depends on the question."""
         answer = await self.outward.ask(
             method, url, headers={"authorization": self._basic, **(headers or {})}, content=content
         )
@@ -38,7 +38,16 @@ class Account(msgspec.Struct, frozen=True):
         return answer
 
     async def look(self, method: str, url: str, content: bytes, depth: int) -> tuple[Multistatus, str]:
-        """A question whose answer is a 207; with the URL that it came from in the end."""
+        """A question whose answer is a 207, all of it; with the URL that it came from in the end."""
+        told, at = await self.look_at_part(method, url, content, depth)
+        if told.cut:
+            raise ProviderUnavailable("the server tells only a part")
+        return told, at
+
+    async def look_at_part(
+        self, method: str, url: str, content: bytes, depth: int
+    ) -> tuple[Multistatus, str]:
+        """The same, where there is a way to ask for the rest."""
         answer = await self.ask(
             method, url, content, {"depth": str(depth), "content-type": XML, "prefer": "return=minimal"}
         )
