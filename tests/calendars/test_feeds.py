@@ -123,6 +123,20 @@ async def test_the_last_good_copy_serves_for_a_while(
             await feeds.busy(place(publisher), START, END)
 
 
+async def test_copies_are_bounded_by_what_they_take(
+    outward: Outward, reader: IcalendarReader, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ics, "COPIES_BYTES_MAX", 3 * len(DENTIST))
+    async with publishing(DENTIST) as publisher:
+        feeds = Ics(outward, reader)
+        for name in "abcda":
+            await feeds.discover(Access(secrets={"url": f"{publisher.url}?{name}"}))
+        assert [url[-1] for url in feeds._copies] == ["c", "d", "a"]
+        publisher.body = DENTIST * 4
+        await feeds.discover(Access(secrets={"url": publisher.url}))
+        assert not feeds._copies
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>sign in</html>", b"\x1f\x8b\x08"])
 async def test_what_is_no_feed_is_said(outward: Outward, reader: IcalendarReader, body: bytes):
     async with publishing(body) as publisher:
