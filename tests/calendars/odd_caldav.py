@@ -29,7 +29,8 @@ class OddCalDav:
     padding: str = ""
     asked: list[tuple[str, str, dict[str, str], str]] = field(default_factory=list)
     url: str = ""
-    retry_after: str | None = None
+    waits: list[str] = field(default_factory=list)
+    """What `Retry-After` says, one 503 after the other."""
 
     def requests(self, method: str) -> list[dict[str, str]]:
         return [headers for asked, _, headers, _ in self.asked if asked == method]
@@ -40,8 +41,8 @@ class OddCalDav:
         self.asked.append((method, path, headers, body))
         name = path.rpartition("/")[2]
         state = {} if self.etag is None else {"ETag": self.etag.format(self.ctag)}
-        if self.retry_after is not None:
-            return 503, {"Retry-After": self.retry_after}, ""
+        if self.waits:
+            return 503, {"Retry-After": self.waits.pop(0)}, ""
         match method:
             case "PUT" if self.conflict is not None:
                 return self.conflict[0], {}, self.conflict[1]

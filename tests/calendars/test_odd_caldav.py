@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What CalDAV servers are known to do that are not here, each in a few lines of `odd_caldav.py`."""
 
+import asyncio
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -104,3 +107,16 @@ async def test_what_is_too_large_together_is_asked_for_in_halves(reader: Icalend
     async with odd_caldav(OddCalDav(events, padding="x" * 1000)) as odd:
         told = await CalDav(Small(), reader).changes(place(odd), None, {}, WINDOW)
         assert sorted(one.uid for one in told.changed) == sorted(events.values())
+
+
+async def test_a_server_that_asks_us_to_wait_is_left_alone_for_so_long(caldav: CalDav):
+    async with odd_caldav(OddCalDav(waits=["1"])) as odd:
+        began = asyncio.get_running_loop().time()
+        await caldav.write(place(odd), hold(), None)
+        assert asyncio.get_running_loop().time() - began >= 1
+        assert len(odd.requests("PUT")) == 2
+        odd.waits = [format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)]
+        for _ in range(3):
+            with pytest.raises(ProviderUnavailable, match="to wait"):
+                await caldav.busy(place(odd), START, END)
+        assert len(odd.requests("REPORT")) == 1

@@ -33,6 +33,7 @@ from holdfirst.providers.caldav.multistatus import (
 )
 from holdfirst.providers.icalendar_reader import IcalendarReader
 from holdfirst.providers.outward import Answer, Outward, TooLarge
+from holdfirst.providers.rest import Rest
 
 ICS = "text/calendar; charset=utf-8"
 AT_ONCE_MAX = 100
@@ -54,6 +55,7 @@ class CalDav:
     def __init__(self, outward: Outward, reader: IcalendarReader) -> None:
         self._outward = outward
         self._reader = reader
+        self._rests: dict[tuple[str, str], Rest] = {}
 
     async def discover(self, access: Access) -> Found:
         return await discovery.discover(self._account(access))
@@ -271,7 +273,8 @@ class CalDav:
         return answer.headers.get("etag", "") if _there(answer) else None
 
     def _account(self, access: Access) -> Account:
-        return Account(self._outward, access)
+        named = access.secrets["url"], access.secrets.get("username", "")
+        return Account(self._outward, access, self._rests.setdefault(named, Rest("the server")))
 
 
 def _changes_of(ref: str, member: Member, reading: Reading) -> list[Change]:
