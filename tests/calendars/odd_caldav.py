@@ -10,6 +10,11 @@ EVENT = (
     "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:{0}\r\nDTSTAMP:20260101T000000Z\r\n"
     "DTSTART:20261207T100000Z\r\nDTEND:20261207T110000Z\r\nSUMMARY:{1}\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
 )
+_ACCOUNT = (
+    "<d:current-user-principal><d:href>/c/</d:href></d:current-user-principal>"
+    "<c:calendar-home-set><d:href>/c/</d:href></c:calendar-home-set>"
+    "<d:resourcetype><d:collection/><c:calendar/></d:resourcetype>"
+)
 
 
 @dataclass
@@ -29,6 +34,8 @@ class OddCalDav:
     padding: str = ""
     asked: list[tuple[str, str, dict[str, str], str]] = field(default_factory=list)
     url: str = ""
+    hostile: str = ""
+    """What everything is answered."""
     waits: list[str] = field(default_factory=list)
     """What `Retry-After` says, one 503 after the other."""
 
@@ -41,6 +48,8 @@ class OddCalDav:
         self.asked.append((method, path, headers, body))
         name = path.rpartition("/")[2]
         state = {} if self.etag is None else {"ETag": self.etag.format(self.ctag)}
+        if self.hostile:
+            return 207, {}, self.hostile
         if self.waits:
             return 503, {"Retry-After": self.waits.pop(0)}, ""
         match method:
@@ -74,6 +83,8 @@ class OddCalDav:
                     {},
                     _all(*[self._event(one) for one in self.events], self._more() if self.cut else ""),
                 )
+            case "PROPFIND":
+                return 207, {}, self._told(_ACCOUNT)
             case _:
                 return 500, {}, ""
 

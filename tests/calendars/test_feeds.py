@@ -36,6 +36,7 @@ class Publisher:
     asked: list[bytes] = field(default_factory=list)
     url: str = ""
     endless: bool = False
+    location: str = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -49,8 +50,9 @@ class Publisher:
             etag = b'"%d"' % hash(self.body)
             unchanged = b"if-none-match: " + etag in request.lower() and self.status == 200
             status, body = (304, b"") if unchanged else (self.status, self.body)
-            head = b"HTTP/1.1 %d X\r\nETag: %s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
-            writer.write(head % (status, etag, len(body)) + body)
+            elsewhere = f"Location: {self.location}\r\n".encode() if self.location else b""
+            head = b"HTTP/1.1 %d X\r\nETag: %s\r\n%sConnection: close\r\nContent-Length: %d\r\n\r\n"
+            writer.write(head % (status, etag, elsewhere, len(body)) + body)
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             return
