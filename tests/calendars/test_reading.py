@@ -99,6 +99,7 @@ BUSY = {
         ["07 00:00-07 11:00"],
     ),
     # What is not certain is busy.
+    "longer_than_there_is_time": ((TEN, "DURATION:P9999999D"), ["07 10:00-08 00:00"]),
     "no_end_to_be_read": ((TEN, "DTEND:soon"), PLAIN),
     "no_length_to_be_read": ((TEN, "DURATION:long"), PLAIN),
     "two_ends": ((TEN, ELEVEN, "DTEND:20261207T120000Z"), PLAIN),

@@ -233,7 +233,10 @@ def _takes_time(component: Component, asked: Question) -> bool:
     attendees = component.get("ATTENDEE", [])
     for attendee in attendees if isinstance(attendees, list) else [attendees]:
         address = str(attendee).lower().removeprefix("mailto:")
-        if address in asked.owners and str(attendee.params.get("PARTSTAT", "")).upper() == "DECLINED":
+        if (
+            address in asked.owners
+            and str(getattr(attendee, "params", {}).get("PARTSTAT", "")).upper() == "DECLINED"
+        ):
             return False
     return True
 
@@ -249,13 +252,18 @@ def _span(component: Component, asked: Question, notes: list[str]) -> tuple[date
     if "DTEND" in component:
         return start, _instant(component["DTEND"].dt, zone)
     if "DURATION" in component:
-        length = component["DURATION"].dt
-        if not isinstance(first.dt, datetime):
-            return start, _instant(first.dt + length, zone)
-        # Days are days of the local calendar, hours are hours.
-        whole = _instant(first.dt + timedelta(days=length.days), zone)
-        return start, whole + timedelta(seconds=length.seconds)
+        try:
+            return start, _after(first.dt, component["DURATION"].dt, zone)
+        except OverflowError:
+            return start, datetime.max.replace(tzinfo=UTC)
     return start, start if isinstance(first.dt, datetime) else _instant(first.dt + DAY, zone)
+
+
+def _after(first: date, length: timedelta, zone: ZoneInfo) -> datetime:
+    """Days are days of the local calendar, hours are hours."""
+    if not isinstance(first, datetime):
+        return _instant(first + length, zone)
+    return _instant(first + timedelta(days=length.days), zone) + timedelta(seconds=length.seconds)
 
 
 def _instant(when: date, zone: ZoneInfo) -> datetime:
