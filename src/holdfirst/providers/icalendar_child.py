@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process that reads strangers' iCalendar texts: bounded in memory, and each event in work.
 
-Questions come on standard input and answers go to standard output, each with four bytes of length before it.
+Questions come on standard input and answers go to standard output, each with four bytes of length before it. One byte
+comes first: we are here.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ from holdfirst.calendar.icalendar import Task
 from holdfirst.calendar.icalendar_reading import read_icalendar
 
 MEMORY_BYTES_MAX = 1 << 30
+READY = b"\n"
 
 
 def main() -> None:
@@ -25,6 +27,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, _too_long)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
+    # Whoever waits for an answer does not count the time that it took us to get here.
+    sys.stdout.buffer.write(READY)
+    sys.stdout.buffer.flush()
     while (question := receive(sys.stdin.buffer)) is not None:
         task = msgspec.msgpack.decode(question, type=Task)
         answer = read_icalendar(task.texts, task.asked, bounded)

@@ -73,8 +73,9 @@ class _Lane:
         async with self._turn:
             self._rest(None)
             try:
+                child = await self._running()
                 async with asyncio.timeout(seconds_max):
-                    answer = await self._exchange(message)
+                    answer = await _exchange(child, message)
             except (TimeoutError, OSError, asyncio.IncompleteReadError) as error:
                 await self._end()
                 raise ProviderUnavailable("the calendar takes too long to work out") from error
@@ -89,7 +90,8 @@ class _Lane:
         self._rest(None)
         await self._end()
 
-    async def _exchange(self, message: bytes) -> bytes:
+    async def _running(self) -> asyncio.subprocess.Process:
+        """Also one that has just been started and is ready: how long that takes says nothing of a question."""
         child = self._child
         if child is None or child.returncode is not None:
             child = self._child = await asyncio.create_subprocess_exec(
@@ -100,11 +102,10 @@ class _Lane:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
             )
-        assert child.stdin is not None and child.stdout is not None
-        child.stdin.write(len(message).to_bytes(4) + message)
-        await child.stdin.drain()
-        length = await child.stdout.readexactly(4)
-        return await child.stdout.readexactly(int.from_bytes(length))
+            assert child.stdout is not None
+            async with asyncio.timeout(READ_SECONDS_MAX):
+                await child.stdout.readexactly(1)
+        return child
 
     async def _end(self) -> None:
         child, self._child = self._child, None
@@ -126,3 +127,11 @@ class _Lane:
         if child is not None and child.stdin is not None:
             # It reads the end of its input and goes.
             child.stdin.close()
+
+
+async def _exchange(child: asyncio.subprocess.Process, message: bytes) -> bytes:
+    assert child.stdin is not None and child.stdout is not None
+    child.stdin.write(len(message).to_bytes(4) + message)
+    await child.stdin.drain()
+    length = await child.stdout.readexactly(4)
+    return await child.stdout.readexactly(int.from_bytes(length))
