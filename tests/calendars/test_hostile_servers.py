@@ -16,10 +16,14 @@ from holdfirst.store.database import Database
 from house import CUSTOMER, HOURS, House, open_house
 
 from .odd_caldav import OddCalDav, odd_caldav
+from .servers import vevent
 from .test_feeds import DENTIST, Publisher, publishing
 from .test_outward import BOMB, certificate
 
 NAME = "calendar.example"
+ENDLESS = "rules that never end"
+NEVER = "RRULE:FREQ=DAILY;INTERVAL=0"
+AGES_AGO = ("19700101T100000Z", "19700101T110000Z")
 
 
 class World:
@@ -59,7 +63,9 @@ async def test_whoever_turns_on_us_closes_nobody_else(
         house = await stack.enter_async_context(
             open_house(database.url, tmp_path, allow_private="127.0.0.0/8")
         )
-        feeds = {what: await stack.enter_async_context(publishing(DENTIST)) for what in (*TURNS, "good")}
+        feeds = {
+            what: await stack.enter_async_context(publishing(DENTIST)) for what in (*TURNS, ENDLESS, "good")
+        }
         odd = await stack.enter_async_context(odd_caldav(OddCalDav()))
         server = await asyncio.start_server(
             lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=certificate(tmp_path, "127.0.0.1", days=1)
@@ -78,8 +84,21 @@ async def test_whoever_turns_on_us_closes_nobody_else(
             assert words in told["last_error"]["message"], (what, told)
             answer = await _reserve(house, f"h{list(feeds).index(what)}")
             assert answer.json()["code"] in ("calendar_unreachable", "slot_taken"), what
-            good = await _reserve(house, f"h{len(TURNS)}")
-            assert (good.status_code, good.json()["calendars"]["verdict"]) == (201, "clean"), good.text
+            await _is_well(house, f"h{len(TURNS) + 1}")
+        feeds[ENDLESS].body = b"".join(vevent(f"b{one}", *AGES_AGO, NEVER) for one in range(20))
+        path = f"/v1/calendar-connections/{made[ENDLESS]}"
+        reading = asyncio.create_task(house.call("POST", f"{path}/sync", {}))
+        await _is_well(house, f"h{len(TURNS) + 1}")
+        assert (await reading).status_code == 200
+        assert (await house.ask("GET", path))["last_error"] is None
+        [calendar] = (await house.ask("GET", f"{path}/calendars"))["data"]
+        assert all("takes too long" in one for one in calendar["notes"]) and calendar["notes"]
+        await _is_well(house, f"h{len(TURNS) + 1}")
+
+
+async def _is_well(house: House, slug: str) -> None:
+    good = await _reserve(house, slug)
+    assert (good.status_code, good.json()["calendars"]["verdict"]) == (201, "clean"), good.text
 
 
 def _resolve(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
