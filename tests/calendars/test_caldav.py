@@ -43,6 +43,17 @@ def hold(number: int = 1, **more: object) -> CalendarEvent:
     return msgspec.structs.replace(event, **more)
 
 
+LATER = hold(start=END, end=END + timedelta(hours=1), title="later")
+
+
+def under_another_name(place: Place, uid: str) -> str:
+    """As a program that uploads what it took away."""
+    text = send("GET", f"{place.ref}{uid}.ics")[2]
+    assert send("DELETE", f"{place.ref}{uid}.ics")[0] in (200, 204)
+    assert send("PUT", f"{place.ref}another-name.ics", text)[0] == 201
+    return f"{place.ref}another-name.ics"
+
+
 def stranger(
     place: Place, name: str, start: str = "20261207T103000Z", end: str = "20261207T113000Z", *more: str
 ) -> str:
@@ -92,6 +103,20 @@ async def test_a_series_is_busy_where_it_falls(caldav: CalDav, place: Place):
     assert [one.uid for one in (await caldav.busy(place, START + week, END + week)).occurrences] == ["weekly"]
 
 
+@pytest.mark.parametrize(("zone", "utc"), [("America/Los_Angeles", 18), ("Asia/Tokyo", 1)])
+async def test_a_time_without_a_zone_is_one_of_the_calendars(
+    caldav: CalDav, place: Place, zone: str, utc: int
+):
+    """Which a server takes as UTC."""
+    place = msgspec.structs.replace(place, time_zone=zone)
+    stranger(place, "floating", "20261207T100000", "20261207T110000")
+    start = START.replace(hour=utc)
+    assert [
+        one.start for one in (await caldav.busy(place, start, start + timedelta(hours=1))).occurrences
+    ] == [start]
+    assert (await caldav.busy(place, START, END)).occurrences == []
+
+
 async def test_a_token_that_is_none_of_the_servers_means_all_of_it(caldav: CalDav, place: Place):
     stranger(place, "one")
     told = await caldav.changes(place, "sync:nonsense", {}, WINDOW)
@@ -118,3 +143,21 @@ async def test_many_events_come_in_pieces(caldav: CalDav, place: Place, monkeypa
         stranger(place, f"e{number}")
     told = await caldav.changes(place, None, {}, WINDOW)
     assert len({one.uid for one in told.changed}) == 8
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_our_event_under_another_name_is_still_ours(caldav: CalDav, place: Place, known: bool):
+    etag = await caldav.write(place, hold(), None)
+    stranger(place, "somebody")
+    url = under_another_name(place, hold().uid)
+    assert await caldav.find(place, hold().uid) is not None
+    assert [(one.uid, one.ref) for one in await caldav.own(place, marker("acc_1"))] == [(hold().uid, url)]
+    etag = await caldav.write(place, LATER, etag if known else None)
+    [own] = await caldav.own(place, marker("acc_1"))
+    assert (own.uid, own.ref, own.etag) == (hold().uid, url, etag)
+    assert LATER.start in [
+        one.start for one in (await caldav.busy(place, LATER.start, LATER.end)).occurrences
+    ]
+    await caldav.delete(place, hold().uid, etag if known else None)
+    assert await caldav.find(place, hold().uid) is None
+    assert [one.uid for one in (await caldav.busy(place, START, LATER.end)).occurrences] == ["somebody"]

@@ -7,9 +7,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import count
 from typing import Any, Protocol
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -45,6 +46,10 @@ class Host(Protocol):
         """Answers what `remove` takes."""
         ...
 
+    def add_day(self, day: date) -> None:
+        """A whole one: whose midnights bound it, the event does not say."""
+        ...
+
     def remove(self, name: str) -> None: ...
 
     def remove_ours(self, uid: str) -> None: ...
@@ -74,6 +79,10 @@ class DavHost:
         self._put(name, start, end)
         return name
 
+    def add_day(self, day: date) -> None:
+        name = f"stranger{next(names)}"
+        assert send("PUT", f"{self.url}{name}.ics", _whole_day(name, day))[0] in (201, 204)
+
     def remove(self, name: str) -> None:
         assert send("DELETE", f"{self.url}{name}.ics")[0] in (200, 204)
 
@@ -101,6 +110,10 @@ class GoogleHost:
         self.fake.put(self.calendar, name, **_google_times(start, end))
         return name
 
+    def add_day(self, day: date) -> None:
+        whole = {"start": {"date": str(day)}, "end": {"date": str(day + timedelta(days=1))}}
+        self.fake.put(self.calendar, f"stranger{next(names)}", **whole)
+
     def remove(self, name: str) -> None:
         self.fake.take(self.calendar, name)
 
@@ -123,6 +136,12 @@ class GoogleHost:
         self.fake.faults, self.fake.retry_after = [429], "1"
 
 
+def _whole_day(name: str, day: date) -> bytes:
+    """Without an end: RFC 5545, 3.6.1, makes it one day."""
+    lines = vevent(name, f"{day:%Y%m%d}", "").replace(b"DTSTART:", b"DTSTART;VALUE=DATE:").split(b"\r\n")
+    return b"\r\n".join(one for one in lines if one != b"DTEND:")
+
+
 def _google_times(start: datetime, end: datetime) -> dict[str, Any]:
     return {"start": {"dateTime": start.isoformat()}, "end": {"dateTime": end.isoformat()}}
 
@@ -134,6 +153,10 @@ class GraphHost:
 
     def add(self, start: datetime, end: datetime) -> str:
         return self.fake.put(self.calendar, start, end)
+
+    def add_day(self, day: date) -> None:
+        midnight = datetime.combine(day, time(), UTC)
+        self.fake.put(self.calendar, midnight, midnight + timedelta(days=1), isAllDay=True)
 
     def remove(self, name: str) -> None:
         self.fake.take(name)
@@ -172,6 +195,11 @@ class FeedHost:
         self.events[name] = vevent(name, f"{start:%Y%m%dT%H%M%SZ}", f"{end:%Y%m%dT%H%M%SZ}")
         self._publish()
         return name
+
+    def add_day(self, day: date) -> None:
+        name = f"stranger{next(names)}"
+        self.events[name] = _whole_day(name, day)
+        self._publish()
 
     def remove(self, name: str) -> None:
         del self.events[name]
@@ -334,6 +362,20 @@ async def test_a_stranger_is_seen_and_what_only_touches_is_not(case: Case):
     assert await spans(case) == []
     case.host.add(START + HOUR / 2, END + HOUR / 2)
     assert await spans(case) == [(START + HOUR / 2, END)]
+
+
+@pytest.mark.parametrize(
+    ("zone", "hour"), [("America/Los_Angeles", 16), ("Asia/Tokyo", 1), ("Pacific/Kiritimati", 0)]
+)
+async def test_a_whole_day_is_one_of_the_calendars_zone(case: Case, zone: str, hour: int):
+    """To its last hour in the west and its first in the east: both are another day in UTC."""
+    case.place = msgspec.structs.replace(case.place, time_zone=zone)
+    start = datetime(2026, 12, 8, hour, 30, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    case.host.add_day(date(2026, 12, 8))
+    assert await spans(case, start, start + HOUR / 2) == [(start, start + HOUR / 2)]
+    the_day_before, the_day_after = start - timedelta(days=1), start + timedelta(days=1)
+    assert await spans(case, the_day_before, the_day_before + HOUR / 2) == []
+    assert await spans(case, the_day_after, the_day_after + HOUR / 2) == []
 
 
 async def test_following_the_changes_is_knowing_what_is_there(case: Case):

@@ -36,6 +36,7 @@ class Publisher:
     asked: list[bytes] = field(default_factory=list)
     url: str = ""
     endless: bool = False
+    location: str = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -49,8 +50,9 @@ class Publisher:
             etag = b'"%d"' % hash(self.body)
             unchanged = b"if-none-match: " + etag in request.lower() and self.status == 200
             status, body = (304, b"") if unchanged else (self.status, self.body)
-            head = b"HTTP/1.1 %d X\r\nETag: %s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
-            writer.write(head % (status, etag, len(body)) + body)
+            elsewhere = f"Location: {self.location}\r\n".encode() if self.location else b""
+            head = b"HTTP/1.1 %d X\r\nETag: %s\r\n%sConnection: close\r\nContent-Length: %d\r\n\r\n"
+            writer.write(head % (status, etag, elsewhere, len(body)) + body)
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             return
@@ -123,6 +125,20 @@ async def test_the_last_good_copy_serves_for_a_while(
             await feeds.busy(place(publisher), START, END)
 
 
+async def test_copies_are_bounded_by_what_they_take(
+    outward: Outward, reader: IcalendarReader, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ics, "COPIES_BYTES_MAX", 3 * len(DENTIST))
+    async with publishing(DENTIST) as publisher:
+        feeds = Ics(outward, reader)
+        for name in "abcda":
+            await feeds.discover(Access(secrets={"url": f"{publisher.url}?{name}"}))
+        assert [url[-1] for url in feeds._copies] == ["c", "d", "a"]
+        publisher.body = DENTIST * 4
+        await feeds.discover(Access(secrets={"url": publisher.url}))
+        assert not feeds._copies
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>sign in</html>", b"\x1f\x8b\x08"])
 async def test_what_is_no_feed_is_said(outward: Outward, reader: IcalendarReader, body: bytes):
     async with publishing(body) as publisher:
@@ -159,6 +175,8 @@ NOTED = {
     "every second": (_event("a", TEN, "RRULE:FREQ=SECONDLY"), "hourly"),
     "for ever and never": (_event("a", TEN, "RRULE:FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30"), ""),
     "ten thousand exceptions": (_event("a", TEN, "DURATION:PT1M", "RRULE:FREQ=DAILY", *EXDATES), ""),
+    "names that nobody can keep": (
+        b"".join(_event(uid, TEN, "DURATION:PT1M") for uid in ("dentist", "nul\0", "x" * 5000)), ""),
     "no date": (_event("a", "DTSTART:tomorrow"), "cannot be read"),
     "another charset": (_event("a", "DTSTART:16010101T100000Z", "SUMMARY:ž").decode().encode("cp1250"), "UTF-8"),
     "1601 and 9999": (_event("a", "DTSTART:16010101T000000Z", "DTEND:16010102T000000Z")
@@ -270,3 +288,16 @@ async def test_a_private_address_is_refused_in_words(database: Database, tmp_pat
             assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request"), answer.text
             assert "is not called" in answer.json()["detail"]
         assert publisher.asked == []
+
+
+@pytest.mark.parametrize(
+    "url", ["https://exämple.invalid/x.ics", "https://\u2100.invalid/", "https://x.invalid/ů\ud7ff"]
+)
+async def test_an_address_in_other_letters_is_no_fault_of_ours(database: Database, tmp_path: Path, url: str):
+    async with open_house(database.url, tmp_path) as house:
+        for made in (
+            {"provider": "ics", "url": url},
+            {"provider": "caldav", "credentials": {"url": url, "username": "ů", "password": "ž"}},
+        ):
+            answer = await house.call("POST", "/v1/calendar-connections", {"host": house.host} | made)
+            assert answer.json()["code"] in ("invalid_request", "calendar_unreachable"), answer.text

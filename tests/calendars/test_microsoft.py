@@ -349,7 +349,7 @@ async def test_the_twin_without_turns_is_throttled(
     fake: FakeGraph, outward: Outward, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("holdfirst.providers.microsoft.graph.AT_ONCE_MAX", 50)
-    monkeypatch.setattr("holdfirst.providers.microsoft.graph.WAIT_SECONDS_MAX", 0)
+    monkeypatch.setattr("holdfirst.providers.rest.WAIT_SECONDS_MAX", 0)
     fake.latency = 0.05
     hasty = adapter_of(fake, outward)
     await hasty.busy(PLACE, START, END)
@@ -376,7 +376,7 @@ async def test_asked_to_wait_longer_nothing_is_asked_until_then(
             await call
     assert len(fake.asked) == asked
     now = asyncio.get_running_loop().time()
-    monkeypatch.setattr("holdfirst.providers.microsoft.graph.monotonic", lambda: now + 1000.0)
+    monkeypatch.setattr("holdfirst.providers.rest.monotonic", lambda: now + 1000.0)
     assert await busy(adapter) == []
 
 
@@ -384,7 +384,7 @@ async def test_asked_to_wait_longer_nothing_is_asked_until_then(
 async def test_a_server_in_trouble_is_no_answer(
     fake: FakeGraph, adapter: Microsoft, status: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("holdfirst.providers.microsoft.graph.WAIT_SECONDS_MAX", 0)
+    monkeypatch.setattr("holdfirst.providers.rest.WAIT_SECONDS_MAX", 0)
     fake.faults["GET"] = [status]
     with pytest.raises(ProviderUnavailable):
         await adapter.busy(PLACE, START, END)
@@ -590,8 +590,8 @@ async def test_a_hold_spans_microsoft_and_a_caldav_server(
 async def test_a_lost_answer_ends_in_one_event_or_none(
     house: House, fake: FakeGraph, clock: Clock, fault: Any, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("holdfirst.providers.microsoft.graph.WAIT_SECONDS_MAX", 0)
-    monkeypatch.setattr("holdfirst.providers.microsoft.graph.REST_SECONDS_MAX", 0.01)
+    monkeypatch.setattr("holdfirst.providers.rest.WAIT_SECONDS_MAX", 0)
+    monkeypatch.setattr("holdfirst.providers.rest.REST_SECONDS_MAX", 0.01)
     await connected(house)
     fake.faults["POST"] = [fault]
     refused = await reserve(house, datetime.fromisoformat(house.start()))

@@ -66,6 +66,8 @@ def said(body: bytes, status: str = "207 Multi-Status", *more: str) -> bytes:
         "https://[64:ff9b::7f00:1]/", "https://[2002:7f00:1::]/", "https://192.168.1.1:8443/", "https://2130706433/",
         "http://example.org/", "http://93.184.215.14/", "ftp://example.org/", "file:///etc/passwd", "https:///x",
         "https://a:99999/", "nonsense", "https://224.0.0.1/",
+        "https://[fec0::1]/", "https://[64:ff9b:1::a00:1]/", "https://[::7f00:1]/", "https://[::ffff:0:7f00:1]/",
+        "https://[ff0e::1]/", "https://[4000::1]/", "https://exa\u2100mple.org/", "https://\uff11\uff12\uff17.0.0.1:x/",
     ],
 )  # fmt: skip
 async def test_what_is_not_called(url: str, monkeypatch: pytest.MonkeyPatch):
@@ -123,6 +125,54 @@ async def test_no_redirect_leads_elsewhere(target: str):
         with pytest.raises(Refused):
             await outward.ask("GET", url, headers={"authorization": "Basic c2VjcmV0"})
         await outward.aclose()
+
+
+class Raw(asyncio.Protocol):
+    """Remembers what came, and says that nothing is there."""
+
+    def __init__(self, heard: list[bytes]) -> None:
+        self._heard = heard
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._heard.append(data.partition(b"\r\n")[0])
+        where = "Location: /žluť%20kůň?ů=1\r\n".encode() if len(self._heard) == 1 else b""
+        status = b"302 Found" if where else b"404 Not Found"
+        self._transport.write(b"HTTP/1.1 " + status + b"\r\n" + where + b"Content-Length: 0\r\n\r\n")
+
+
+async def test_other_letters_are_written_as_http_has_them():
+    """In an address that was typed or stands in somebody's XML, and in a redirect, raw."""
+    heard: list[bytes] = []
+    server = await asyncio.get_running_loop().create_server(lambda: Raw(heard), "127.0.0.1", 0)
+    outward = Outward([LOOPBACK])
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/kůň/a%2Fb"
+        assert (await outward.ask("GET", url)).status == 404
+    await outward.aclose()
+    assert heard == [
+        b"GET /k%C5%AF%C5%88/a%2Fb HTTP/1.1",
+        b"GET /%C5%BElu%C5%A5%20k%C5%AF%C5%88?%C5%AF=1 HTTP/1.1",
+    ]
+
+
+async def test_a_name_in_other_letters_is_looked_up_as_the_dns_has_it(monkeypatch: pytest.MonkeyPatch):
+    looked: list[str] = []
+
+    async def nothing(host: str, port: int, **_: Any) -> Any:
+        looked.append(host)
+        return []
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", nothing)
+    outward = Outward()
+    with pytest.raises(Refused):
+        await outward.ask("GET", "https://Kůň.example/a")
+    assert looked == ["xn--k-qla0j.example"]
+    assert within("https://kůň.example/", "https://a.kůň.example/b") == "https://a.kůň.example/b"
+    await outward.aclose()
 
 
 async def test_redirects_end():

@@ -4,10 +4,15 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import icalendar
 import pytest
+import recurring_ical_events
 
+from holdfirst.calendar import icalendar_reading
 from holdfirst.calendar.calendar_event import CalendarEvent, EventState
 from holdfirst.calendar.icalendar import Question, Reading, to_icalendar
 from holdfirst.errors import ProviderUnavailable
@@ -93,6 +98,37 @@ BUSY = {
         ("DTSTART;TZID=Asia/Tokyo:00010101T000000", ELEVEN),
         ["07 00:00-07 11:00"],
     ),
+    # What is not certain is busy.
+    "longer_than_there_is_time": ((TEN, "DURATION:P9999999D"), ["07 10:00-08 00:00"]),
+    "no_end_to_be_read": ((TEN, "DTEND:soon"), PLAIN),
+    "no_length_to_be_read": ((TEN, "DURATION:long"), PLAIN),
+    "two_ends": ((TEN, ELEVEN, "DTEND:20261207T120000Z"), PLAIN),
+    "two_beginnings": ((TEN, TEN, ELEVEN), PLAIN),
+    "no_rule_to_be_read": ((TEN, ELEVEN, "RRULE:FREQ=OFTEN"), PLAIN),
+    "no_day_to_be_read": ((TEN, ELEVEN, "RRULE:FREQ=WEEKLY;BYDAY=XX"), PLAIN),
+    "no_exception_to_be_read": (
+        ("DTSTART:20261130T100000Z", "DURATION:PT1H", "RRULE:FREQ=WEEKLY", "EXDATE:never"),
+        PLAIN,
+    ),
+    "one_exception_to_be_read": (
+        (
+            "DTSTART:20261130T100000Z",
+            "DURATION:PT1H",
+            "RRULE:FREQ=WEEKLY",
+            "EXDATE:x",
+            "EXDATE:20261207T100000Z",
+        ),
+        [],
+    ),
+    "no_occurrence_to_be_read": ((TEN, ELEVEN, "RECURRENCE-ID:first"), PLAIN),
+    "again_and_for_ever": (
+        (TEN, "DTEND:99991231T235959Z", "RRULE:FREQ=YEARLY"),
+        ["07 10:00-08 00:00"],
+    ),
+    "whole_days_again_and_for_ever": (
+        ("DTSTART;VALUE=DATE:20261207", "DTEND;VALUE=DATE:99991231", "RRULE:FREQ=YEARLY"),
+        ["07 00:00-08 00:00"],
+    ),
     "daily_from_1601": (("DTSTART:16010101T100000Z", "DURATION:PT1H", "RRULE:FREQ=WEEKLY;BYDAY=MO"), PLAIN),
 }
 
@@ -145,6 +181,52 @@ async def test_overrides_of_a_series(reader: IcalendarReader, name: str):
     assert spans(await read(reader, "\r\n".join(content).encode())) == expected
 
 
+def event(uid: str, *lines: str) -> bytes:
+    return "\r\n".join(["BEGIN:VEVENT", f"UID:{uid}", *lines, "END:VEVENT", ""]).encode()
+
+
+def calendar(*events: bytes) -> bytes:
+    return b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\n" + b"".join(events) + b"END:VCALENDAR\r\n"
+
+
+FIRST = event("a", TEN, ELEVEN)
+SECOND = event("a", "DTSTART:20261207T150000Z", "DURATION:PT1H")
+BOTH = ["07 10:00-07 11:00", "07 15:00-07 16:00"]
+ONE_UID = {
+    "in_one_calendar": (calendar(FIRST, SECOND), BOTH),
+    "in_two_calendars": (calendar(FIRST) + calendar(SECOND), BOTH),
+    "the_same_twice": (calendar(FIRST) * 2, PLAIN),
+    "a_series_among_them": (
+        calendar(FIRST, event("a", "DTSTART:20261130T150000Z", "DURATION:PT1H", "RRULE:FREQ=WEEKLY")),
+        BOTH,
+    ),
+    "an_override_in_another_calendar": (
+        calendar("\r\n".join(SERIES).replace("UID:s", "UID:a").encode() + b"\r\n")
+        + calendar(event("a", *OVERRIDES["moved"][0])),
+        OVERRIDES["moved"][1],
+    ),
+    "one_that_cannot_be_read": (calendar(FIRST, SECOND, event("a", "DTSTART:soon")), BOTH),
+}
+
+
+@pytest.mark.parametrize("name", ONE_UID)
+async def test_one_uid_that_was_given_to_several(reader: IcalendarReader, name: str):
+    content, expected = ONE_UID[name]
+    reading = await read(reader, content)
+    assert [one.uid for one in reading.events] == ["a"]
+    assert spans(reading) == expected
+
+
+@pytest.mark.parametrize("uid", ["nul\0", "x" * 5000, "ž" * 300, "tab\tand\x7f"])
+async def test_names_that_nobody_can_keep_are_others(reader: IcalendarReader, uid: str):
+    """A database keeps no NUL, and no index a name of thousands of bytes."""
+    reading = await read(reader, calendar(event(uid, TEN, ELEVEN), event(uid + "x", "DTSTART:soon")))
+    [one] = reading.events
+    assert spans(reading) == PLAIN
+    assert one.uid.isprintable() and len(one.uid) < 100
+    assert reading.notes and all(one.isprintable() for one in reading.notes)
+
+
 async def test_a_zone_of_the_texts_own_counts_there_and_nowhere_else(reader: IcalendarReader):
     zone = tuple(line.format("+0530") for line in VTIMEZONE)
     other = tuple(line.format("-0100") for line in VTIMEZONE)
@@ -176,6 +258,55 @@ async def test_a_rule_without_end_takes_no_time_of_ours(reader: IcalendarReader,
     reading = await read(reader, content.encode())
     assert time.monotonic() - began < 4
     assert spans(reading) == PLAIN
+
+
+NEVER = ("DTSTART:19700101T100000Z", "DURATION:PT1S", "RRULE:FREQ=DAILY;INTERVAL=0")
+WEEKLY = ("DTSTART:20261130T100000Z", "DURATION:PT1H", "RRULE:FREQ=WEEKLY")
+DAILY = ("DTSTART:19700101T150000Z", "DURATION:PT1H", "RRULE:FREQ=DAILY")
+
+
+@pytest.mark.parametrize("bombs", [1, 6, 200])
+def test_rules_without_end_share_what_time_there_is(monkeypatch: pytest.MonkeyPatch, bombs: int):
+    """However many there are, and wherever they stand, an ordinary event has its time."""
+    granted: list[float] = []
+
+    @contextlib.contextmanager
+    def bounded(seconds: float) -> Iterator[None]:
+        granted.append(seconds)
+        yield
+
+    def of(series: icalendar.Calendar) -> Any:
+        uid, seconds = str(series.walk("VEVENT")[0]["UID"]), granted[-1]
+        if uid.startswith("bomb") or (uid == "slow" and seconds < 0.1):
+            raise TimeoutError
+        return expand(series)
+
+    expand = recurring_ical_events.of
+    monkeypatch.setattr(recurring_ical_events, "of", of)
+    texts = [calendar(event(f"bomb{number}", *NEVER)) for number in range(bombs)]
+    texts.append(calendar(event("slow", *DAILY), event("quick", *WEEKLY)))
+    readings = icalendar_reading.read_icalendar(texts, ASKED, bounded)
+    assert {one.uid for one in readings[-1].events} == ({"slow", "quick"} if bombs < 200 else {"quick"})
+    assert all("too long" in one.notes[0] for one in readings[:-1])
+    assert max(granted) <= 0.5
+    assert sum(granted) <= 0.04 * (bombs + 2) + 1.2 + 0.5
+
+
+async def test_twenty_rules_without_end_are_left_out_and_keep_nobody_waiting_twice():
+    reader = IcalendarReader(seconds_max=60)
+    try:
+        bombs = calendar(*[event(f"bomb{number}", *NEVER) for number in range(20)], event("a", *WEEKLY))
+        reading = await read(reader, bombs)
+        assert spans(reading) == PLAIN
+        assert "too long" in reading.notes[0]
+        await read(reader, text(TEN, ELEVEN))
+        quick = reader._quick._child
+        assert spans(await read(reader, bombs)) == PLAIN
+        # What turned out not to be quick is not asked of it again, so that it was not ended.
+        assert spans(await read(reader, text(TEN, ELEVEN))) == PLAIN
+        assert reader._quick._child is quick
+    finally:
+        await reader.aclose()
 
 
 async def test_ten_thousand_exceptions_are_bounded(reader: IcalendarReader):
@@ -235,7 +366,7 @@ async def test_a_reading_that_takes_too_long_is_ended_and_the_next_one_is_served
 
 async def test_whoever_has_a_calendar_that_takes_long_keeps_nobody_else_waiting():
     """A feed that is large and slow at every event, and one reservation's question beside it."""
-    reader = IcalendarReader()
+    reader = IcalendarReader(seconds_max=4)
     bomb = text(
         "DTSTART:19000101T100000Z", "DURATION:PT1S", "RRULE:FREQ=DAILY;INTERVAL=0", "SUMMARY:" + "x" * 8000
     )

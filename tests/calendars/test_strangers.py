@@ -18,6 +18,7 @@ from holdfirst.store.database import Database, Tx
 from shop import Shop, open_shop
 
 from .on_servers import Connect, in_memory
+from .servers import send, vevent
 
 STEPS = 8
 """Two calendars, written and read: each call has a before and an after."""
@@ -98,6 +99,29 @@ async def test_a_stranger_at_every_step_of_a_confirm(
         assert step > 0
     if step == 0:
         assert isinstance(answer, Refusal)
+
+
+@pytest.mark.parametrize("connect", ["servers"], indirect=True)
+@pytest.mark.parametrize(("zone", "hour", "day"), [("America/Los_Angeles", 2, -1), ("Asia/Tokyo", 16, 1)])
+async def test_a_stranger_of_a_whole_day_in_a_zone_far_off(
+    database: Database, connect: Connect, zone: str, hour: int, day: int
+):
+    """Another day in UTC, as which servers take it, than in the calendar's zone: it is that one's which is busy."""
+    shop = await open_practice(database, connect)
+
+    async def move_away(tx: Tx) -> None:
+        await tx.execute("update calendar set time_zone = $1", zone)
+
+    await shop.database.run(move_away)
+    first, last = (f"{shop.slot(hour) + timedelta(days=one):%Y%m%d}" for one in (day, day + 1))
+    body = vevent("day", first, last)
+    for name in (b"DTSTART", b"DTEND"):
+        body = body.replace(name + b":", name + b";VALUE=DATE:")
+    url = shop.calendars.urls["two"]  # type: ignore[attr-defined]
+    assert send("PUT", f"{url}day.ics", body)[0] == 201
+    held = await shop.reserve(shop.slot(hour))
+    assert isinstance(held, Refusal) and held.code is Code.SLOT_TAKEN
+    assert isinstance(await shop.reserve(shop.slot(hour) + timedelta(days=day)), Reservation)
 
 
 async def test_within_the_age_of_a_verdict_it_is_not_caught(database: Database, connect: Connect):

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from conftest import Clock
+from holdfirst.calendar.calendar_event import EventState
 from holdfirst.effects import confirm as confirming
-from holdfirst.effects import hold_calendars
+from holdfirst.effects import hold_calendars, sync_calendar
 from holdfirst.effects.reschedule import move as move_reservation
 from holdfirst.flows import at_rest
 from holdfirst.flows.calendar_connections import disconnect
@@ -24,6 +25,7 @@ from holdfirst.store.database import Database, Tx
 from shop import Shop, open_shop
 
 from .on_servers import Connect, in_memory
+from .servers import send
 
 HOUR = timedelta(hours=1)
 
@@ -465,3 +467,44 @@ async def test_a_host_that_is_deleted_takes_its_connections_along(database: Data
     before = shop.calendars.calls.total()
     await read_calendars(shop)
     assert shop.calendars.calls.total() == before
+
+
+async def test_what_cannot_be_taken_in_is_said_at_the_connection(database: Database):
+    """Whatever it is: a poll that fails for ever without a word would leave its slots as they were."""
+    shop, connection = await open_practice(database)
+    shop.calendars.put("two", "nul\0", shop.slot(9), shop.slot(10))
+    await read_calendars(shop)
+    seen = await shop.database.run(calendars.load_connection_even_deleted, connection)
+    assert seen.problem is not None and "cannot be taken in" in seen.problem
+    found = await shop.database.run(calendars.calendars_of, connection)
+    await sync_calendar.sync_all(shop.world, seen, found)
+    shop.calendars.take("two", "nul\0")
+    await sync_calendar.sync_all(shop.world, seen, found)
+    assert (await shop.database.run(calendars.load_connection_even_deleted, connection)).problem is None
+
+
+@pytest.mark.parametrize("connect", ["servers"], indirect=True)
+async def test_an_event_that_another_program_renamed_leaves_nothing_behind(
+    database: Database, connect: Connect
+):
+    """It is neither written a second time nor forgotten."""
+    shop, _ = await open_practice(database, connect)
+    held = await shop.held(shop.slot(9))
+    for ref, url in shop.calendars.urls.items():  # type: ignore[attr-defined]
+        [entry] = shop.calendars.ours()[ref]
+        text = send("GET", f"{url}{entry.uid}.ics")[2]
+        shop.calendars.take(ref, entry.uid)
+        assert send("PUT", f"{url}renamed.ics", text)[0] == 201
+    await read_calendars(shop)
+    assert [len(entries) for entries in shop.calendars.ours().values()] == [1, 1]
+    request = ConfirmRequest(reservation_id=held.id, asks=Asks.SECRET_KEY)
+    assert isinstance(
+        await confirming.confirm_with_provider(shop.world, request, back_end_confirms=False), Reservation
+    )
+    await shop.work()
+    assert {ref: [one.state for one in found] for ref, found in shop.calendars.ours().items()} == {
+        "one": [EventState.CONFIRMED],
+        "two": [],
+    }
+    assert await flag(shop, held) is None
+    assert (await shop.read(held.id)).calendar_verdict is CalendarVerdict.CLEAN

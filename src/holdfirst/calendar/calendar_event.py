@@ -8,6 +8,9 @@ from datetime import datetime
 
 import msgspec
 
+NAME_BYTES_MAX = 500
+"""Of what a stranger calls an event; an index of the database takes some thousands."""
+
 
 class EventState(enum.StrEnum):
     HOLD = "hold"
@@ -58,6 +61,18 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 def marker(account_id: str) -> str:
     """With what the uid of every event of this account begins: nobody else's does."""
     return "hf" + hashlib.sha256(account_id.encode()).hexdigest()[:10]
+
+
+def short(name: str) -> str:
+    """What somebody else calls an event, if it can be kept: else a name made of it, which is never like one of ours."""
+    if name.isprintable() and len(name.encode()) <= NAME_BYTES_MAX:
+        return name
+    return "?" + hashlib.sha256(name.encode()).hexdigest()
+
+
+def printable(words: str) -> str:
+    """What somebody else's text made us say, without what no database keeps."""
+    return "".join(one if one.isprintable() else "?" for one in words)
 
 
 def event_uid(account_id: str, reservation_id: str, calendar_id: str, generation: int) -> str:

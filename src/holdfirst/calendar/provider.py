@@ -97,7 +97,7 @@ class CalendarProvider(Protocol):
         itself, its name for this one stands first in it, before a space.
 
         `etag`: of what we last wrote; None: not written, or not known to be. Raises `EventGone` where it was there and
-        has been taken away.
+        has been taken away, or where its uid cannot be used here any more.
         """
         ...
 
@@ -211,4 +211,4 @@ class CannotWatch(Exception):
 
 
 class EventGone(Exception):
-    """Our event was there and somebody has taken it away."""
+    """Our event was there and somebody has taken it away; or put it where we cannot reach it, and its uid with it."""

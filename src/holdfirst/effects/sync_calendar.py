@@ -4,16 +4,20 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+import structlog
+
 from holdfirst.calendar.calendar_event import Change, marker
 from holdfirst.calendar.provider import Changes
 from holdfirst.effects.calendar_desk import calling
 from holdfirst.effects.hold_calendars import CALL_SECONDS_MAX
 from holdfirst.effects.watch_calendars import addresses
 from holdfirst.effects.world import World
-from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.errors import CalendarDenied, HoldfirstError, ProviderUnavailable
 from holdfirst.flows import calendar_health, calendar_sync, calendar_watches
 from holdfirst.flows.calendar_sync import ToSync
 from holdfirst.store.calendars import Calendar, Connection
+
+log = structlog.get_logger(__name__)
 
 READ_SECONDS_MAX = 50.0
 """All of a large calendar, once a day; a job's lease is longer."""
@@ -32,8 +36,8 @@ async def poll(world: World, calendar_id: str) -> datetime | None:
         await sync(world, asked)
     except CalendarDenied:
         return asked.now + calendar_health.BROKEN_AGAIN
-    except ProviderUnavailable as error:
-        await world.database.run(calendar_health.unreachable, asked.connection.id, str(error))
+    except Exception as error:
+        await _write_down(world, asked.connection, error)
         raise
     if not asked.told.watched and asked.connection.provider in addresses(world):
         await world.database.run(calendar_watches.wish, asked.calendar)
@@ -50,8 +54,22 @@ async def sync_all(world: World, connection: Connection, found: Sequence[Calenda
             await sync(world, asked)
         except CalendarDenied:
             return
-        except ProviderUnavailable as error:
-            await world.database.run(calendar_health.unreachable, connection.id, str(error))
+        except Exception as error:
+            if not await _write_down(world, connection, error):
+                raise
+            log.warning("calendar_not_synced", calendar=calendar.id, error=type(error).__name__)
+
+
+async def _write_down(world: World, connection: Connection, error: Exception) -> bool:
+    """Why nothing was read, where its owner looks for it. What a stranger's text makes of us is a fault of the connection's
+    too: nobody knows what is free there. False: it is our database's.
+    """
+    if isinstance(error, HoldfirstError) and not isinstance(error, ProviderUnavailable):
+        return False
+    expected = isinstance(error, ProviderUnavailable)
+    words = str(error) if expected else f"what it says cannot be taken in: {type(error).__name__}"
+    await world.database.run(calendar_health.unreachable, connection.id, words)
+    return True
 
 
 async def sync(world: World, asked: ToSync) -> None:
@@ -69,7 +87,9 @@ async def _really_gone(world: World, asked: ToSync, changes: Changes) -> Mapping
     """A server may be mistaken about what went: of our own events it is asked again."""
     missing = calendar_sync.gone(asked, changes)
     mark = marker(asked.calendar.account_id)
-    ours = [ref for ref, uid in missing.items() if uid.startswith(mark)]
+    # What has only another name now needs no question.
+    seen = {one.uid for one in changes.changed}
+    ours = [ref for ref, uid in missing.items() if uid.startswith(mark) and uid not in seen]
     if not ours:
         return missing
     # What is not asked for in this reading is not gone in this reading.

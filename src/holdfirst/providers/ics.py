@@ -26,7 +26,8 @@ FRESH_SECONDS = 20.0
 """A copy this young need not be asked for again: publishers are asked a few times a minute, not for each reserve."""
 GOOD_SECONDS = 900.0
 """How long the last good copy serves while its publisher does not answer."""
-COPIES_MAX = 500
+COPIES_BYTES_MAX = 64 << 20
+"""Of all feeds; the ones fetched longest ago go first."""
 REF = "feed"
 
 
@@ -131,9 +132,11 @@ class Ics:
         return self._kept(url, Copy(answer.body, told.get("etag"), told.get("last-modified"), monotonic()))
 
     def _kept(self, url: str, copy: Copy) -> Copy:
-        if len(self._copies) >= COPIES_MAX:
-            self._copies.clear()
+        self._copies.pop(url, None)
         self._copies[url] = copy
+        held = sum(len(one.body) for one in self._copies.values())
+        while held > COPIES_BYTES_MAX:
+            held -= len(self._copies.pop(next(iter(self._copies))).body)
         return copy
 
 

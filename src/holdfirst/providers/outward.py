@@ -26,6 +26,10 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 REDIRECTS_MAX = 5
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All that is given out of IPv6 to be reached from everywhere (RFC 4291). What lies beside it is local, or stands for an
+address of another kind.
+"""
 _suffixes = PublicSuffixList()
 
 
@@ -40,6 +44,10 @@ class Answer(msgspec.Struct, frozen=True):
 
 class Refused(CalendarDenied):
     """An address that we do not call, in words for whoever gave it."""
+
+
+class TooLarge(ProviderUnavailable):
+    """More than was asked to be borne."""
 
 
 class Outward:
@@ -76,7 +84,7 @@ class Outward:
                     target = answer.headers.get("location")
                     if answer.status not in (301, 302, 303, 307, 308) or target is None or not self._follow:
                         return answer
-                    url = within(url, target)
+                    url = within(url, _escaped(target))
         except TimeoutError as error:
             raise ProviderUnavailable("no answer in time") from error
         raise Refused("too many redirects")
@@ -96,14 +104,14 @@ class Outward:
             sent["content-length"] = str(len(content))
         try:
             async with pool.stream(
-                method, url, headers=[(n.encode(), v.encode("latin-1", "replace")) for n, v in sent.items()],
+                method, parts.geturl(), headers=[(n.encode(), v.encode("latin-1", "replace")) for n, v in sent.items()],
                 content=content or None,
             ) as response:  # fmt: skip
                 body = bytearray()
                 async for part in response.aiter_stream():
                     body += part
                     if len(body) > size_max:
-                        raise ProviderUnavailable(f"the answer is larger than {size_max >> 20} MiB")
+                        raise TooLarge(f"the answer is larger than {size_max >> 20} MiB")
                 told = {n.decode("latin-1").lower(): v.decode("latin-1") for n, v in response.headers}
                 return Answer(response.status, told, bytes(body), url)
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
@@ -130,14 +138,20 @@ def domain_of(host: str) -> str:
 
 
 def _judged(url: str) -> Any:
+    """In its parts; a name in other letters as the DNS writes it, a path as HTTP does."""
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(url if url.isascii() else str(httpx.URL(url)))
         port = parts.port
-    except ValueError as error:
+    except (ValueError, httpx.InvalidURL) as error:
         raise Refused("it is not a URL") from error
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise Refused("it is not an http or https URL")
     return parts
+
+
+def _escaped(location: str) -> str:
+    """A header's bytes, each read as one letter: those that no URL may hold are meant as they stand."""
+    return "".join(one if one.isascii() else f"%{ord(one):02X}" for one in location)
 
 
 def _words(error: Exception) -> str:
@@ -195,7 +209,13 @@ class _Guarded(httpcore.AsyncNetworkBackend):
         plain = unwrapped(address)
         if any(plain in network for network in self._allowed if network.version == plain.version):
             return True
-        return not self._only_allowed and plain.is_global and not plain.is_multicast
+        return not self._only_allowed and _is_public(plain)
+
+
+def _is_public(address: Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address) and address not in UNICAST:
+        return False
+    return address.is_global and not address.is_multicast
 
 
 def unwrapped(address: Address) -> Address:

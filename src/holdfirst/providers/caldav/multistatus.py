@@ -18,10 +18,13 @@ _SPACES = 'xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav" xmlns:s="http:
 
 
 class Member(msgspec.Struct, frozen=True):
-    """One resource of a 207. `found`: its properties that were found, by name; `gone`: the resource itself is not."""
+    """One resource of a 207. `found`: its properties that were found, by name; `gone`: the resource itself is not. `cut`: the
+    answer ends here, though there is more.
+    """
 
     href: str
     gone: bool
+    cut: bool
     found: dict[str, Any]
 
     def text(self, name: str) -> str | None:
@@ -37,6 +40,10 @@ class Member(msgspec.Struct, frozen=True):
 class Multistatus(msgspec.Struct, frozen=True):
     members: list[Member]
     token: str | None
+
+    @property
+    def cut(self) -> bool:
+        return any(one.cut for one in self.members)
 
 
 def parse(body: bytes) -> Multistatus:
@@ -62,7 +69,7 @@ def _member(response: Any) -> Member:
             for element in part.find(f"{DAV}prop") or ():
                 found[element.tag] = element
     gone = any(code in _status(status) for code in (" 404", " 410"))
-    return Member("" if href is None else (href.text or "").strip(), gone, found)
+    return Member("" if href is None else (href.text or "").strip(), gone, " 507" in _status(status), found)
 
 
 def _status(element: Any) -> str:
@@ -85,6 +92,16 @@ def events_between(start: str, end: str) -> bytes:
         f"<c:calendar-query {_SPACES}><d:prop><d:getetag/><c:calendar-data/></d:prop><c:filter>"
         '<c:comp-filter name="VCALENDAR"><c:comp-filter name="VEVENT">'
         f'<c:time-range start="{start}" end="{end}"/></c:comp-filter></c:comp-filter></c:filter></c:calendar-query>'
+    )
+
+
+def events_named(uid: str) -> bytes:
+    """Those with this in their UID: a server may look for equal ones, or for any that hold it."""
+    return _document(
+        f"<c:calendar-query {_SPACES}><d:prop><d:getetag/><c:calendar-data/></d:prop><c:filter>"
+        '<c:comp-filter name="VCALENDAR"><c:comp-filter name="VEVENT"><c:prop-filter name="UID">'
+        f'<c:text-match collation="i;octet">{escape(uid)}</c:text-match>'
+        "</c:prop-filter></c:comp-filter></c:comp-filter></c:filter></c:calendar-query>"
     )
 
 

@@ -2,12 +2,13 @@
 """CalDAV as a calendar provider.
 
 The name of our resource is made of its uid, so that the server's own "create, but only if it is not there" is the lock
-that no other part of the protocol gives.
+that no other part of the protocol gives. Another program may put it under another name, where it is looked for by its uid.
 """
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote, urljoin, urlsplit
 
 from holdfirst.calendar.calendar_event import CalendarEvent, Change, Occurrence
@@ -24,21 +25,26 @@ from holdfirst.providers.caldav.multistatus import (
     Member,
     Multistatus,
     events_between,
+    events_named,
     multiget,
     names_error,
     propfind,
     sync,
 )
 from holdfirst.providers.icalendar_reader import IcalendarReader
-from holdfirst.providers.outward import Answer, Outward
+from holdfirst.providers.outward import Answer, Outward, TooLarge
+from holdfirst.providers.rest import Rest
 
 ICS = "text/calendar; charset=utf-8"
 AT_ONCE_MAX = 100
 """Resources asked for in one multiget."""
 WRITES_MAX = 6
 """Somebody else writes the same resource just now: so often we look again."""
+PARTS_MAX = 1000
+"""Of one answer to what changed."""
 LOCKED_SECONDS = 0.05
 """Before another try where a server says that it is locked: one writer at a time, and the next one is told so."""
+A_DAY = timedelta(days=1)
 _LISTING = propfind("d:getetag", "d:resourcetype")
 _STATE = propfind("s:getctag")
 
@@ -49,19 +55,24 @@ class CalDav:
     def __init__(self, outward: Outward, reader: IcalendarReader) -> None:
         self._outward = outward
         self._reader = reader
+        self._rests: dict[tuple[str, str], Rest] = {}
 
     async def discover(self, access: Access) -> Found:
         return await discovery.discover(self._account(access))
 
     async def busy(self, place: Place, start: datetime, end: datetime) -> Busy:
+        """Asked for a day more on each side: servers take whole days and times without a zone as UTC, whatever is the
+        calendar's. What of it lies in the window is for the reading to say.
+        """
         account = self._account(place.access)
-        told, at = await account.look("REPORT", place.ref, events_between(_utc(start), _utc(end)), 1)
+        wider = events_between(_utc(start - A_DAY), _utc(end + A_DAY))
+        told, at = await account.look("REPORT", place.ref, wider, 1)
         members = [one for one in told.members if f"{CALDAV}calendar-data" in one.found]
         readings = await self._read(place, members, (start, end))
         occurrences = []
         for member, reading in zip(members, readings, strict=True):
             if reading.fault is not None:
-                # Whatever it is, it is in the window, and nobody can say that it is free.
+                # Whatever it is, it is not far from the window, and nobody can say that it is free.
                 occurrences.append(Occurrence(urljoin(at, member.href), start, end))
             for event in reading.events:
                 occurrences += [Occurrence(event.uid, *span) for span in event.busy]
@@ -73,42 +84,42 @@ class CalDav:
         before = etag
         for _ in range(WRITES_MAX):
             condition = {"if-none-match": "*"} if before is None else _if_match(before)
-            headers = {"content-type": ICS, **condition}
-            answer = await account.ask("PUT", url, content, headers)
+            answer = await account.ask("PUT", url, content, {"content-type": ICS} | condition)
             if answer.status in DONE:
                 return answer.headers.get("etag") or await self._etag(account, url) or ""
             if answer.status == 423:
                 await asyncio.sleep(LOCKED_SECONDS)
                 continue
-            if answer.status not in (404, 409, 412):
+            taken = names_error(answer.body, "no-uid-conflict")
+            if answer.status not in (404, 409, 412) and not taken:
                 raise CalendarDenied(f"the server does not take our event: {answer.status}")
             # It is there already (our first try may have been one whose answer was lost), or was changed, or is gone.
-            before = await self._etag(account, url)
+            url, before = await self._where(account, place, event.uid)
             if before is None:
-                if etag is not None:
+                # Also where the uid stands in another calendar of the account, and some let nobody use it twice.
+                if etag is not None or taken or answer.status == 412:
                     raise EventGone
-                if answer.status in (404, 409):
-                    raise CalendarDenied(f"the server does not take our event: {answer.status}")
+                raise CalendarDenied(f"the server does not take our event: {answer.status}")
         raise ProviderUnavailable("somebody else keeps writing our event")
 
     async def delete(self, place: Place, uid: str, etag: str | None) -> None:
         account, url = self._account(place.access), _url(place, uid)
         for _ in range(WRITES_MAX):
             answer = await account.ask("DELETE", url, b"", _if_match(etag))
-            if answer.status in (*DONE, 404, 410):
+            if answer.status in DONE:
                 return
             if answer.status == 423:
                 await asyncio.sleep(LOCKED_SECONDS)
                 continue
-            if answer.status != 412:
+            if answer.status not in (404, 410, 412):
                 raise CalendarDenied(f"the server does not let us delete our event: {answer.status}")
-            etag = await self._etag(account, url)
+            url, etag = await self._where(account, place, uid)
             if etag is None:
                 return
         raise ProviderUnavailable("somebody else keeps writing our event")
 
     async def find(self, place: Place, uid: str) -> str | None:
-        return await self._etag(self._account(place.access), _url(place, uid))
+        return (await self._where(self._account(place.access), place, uid))[1]
 
     async def changes(
         self, place: Place, token: str | None, known: Mapping[str, str], window: tuple[datetime, datetime]
@@ -117,39 +128,81 @@ class CalDav:
         account = self._account(place.access)
         if token is not None and token.startswith("ctag:"):
             return await self._by_listing(account, place, known, window, token)
+        ctag_before, _, before = (token or "").removeprefix("sync:").rpartition(" ")
+        ctag = await self._ctag(account, place)
         try:
-            told, at = await account.look("REPORT", place.ref, sync((token or "").removeprefix("sync:")), 0)
+            told, at = await _synced(account, place, before)
         except Unanswered as error:
             if token is not None and _is_stale(error.answer):
                 return await self.changes(place, None, known, window)
             return await self._by_listing(account, place, known, window, None)
         if told.token is None:
             return await self._by_listing(account, place, known, window, None)
+        if token is not None and not told.members and ctag_before and ctag != ctag_before:
+            # Some servers forget a token and say nothing (DAViCal), or something changed and they do not say what (BlueMind).
+            return await self.changes(place, None, known, window)
         listed = {
             urljoin(at, one.href): one.text(f"{DAV}getetag")
             for one in told.members
             if not one.gone and not _same(urljoin(at, one.href), place.ref)
         }
         removed = [urljoin(at, one.href) for one in told.members if one.gone]
-        whole = token is None
         changed, unchanged, notes = await self._fetched(account, place, listed, known, window)
         return Changes(
             changed=changed,
             removed=removed,
-            token=f"sync:{told.token}",
-            whole=whole,
+            token=f"sync:{ctag} {told.token}",
+            whole=token is None,
             unchanged=unchanged,
             notes=notes,
         )
 
     async def own(self, place: Place, marker: str) -> Sequence[Own]:
-        told, at = await self._account(place.access).look("PROPFIND", place.ref, _LISTING, 1)
-        found = []
+        """By their names; and by their uids, where a server can search for these."""
+        account = self._account(place.access)
+        told, at = await account.look("PROPFIND", place.ref, _LISTING, 1)
+        found = {}
         for member in told.members:
             uid = unquote(urlsplit(member.href).path.rpartition("/")[2]).removesuffix(".ics")
             if uid.startswith(marker):
-                found.append(Own(uid, urljoin(at, member.href), member.text(f"{DAV}getetag") or ""))
+                ref = urljoin(at, member.href)
+                found[ref] = Own(uid, ref, member.text(f"{DAV}getetag") or "")
+        for one in await self._named(account, place, marker):
+            found.setdefault(one.ref, one)
+        return list(found.values())
+
+    async def _where(self, account: Account, place: Place, uid: str) -> tuple[str, str | None]:
+        """The URL of our event, and its etag; None: it is not there."""
+        url = _url(place, uid)
+        etag = await self._etag(account, url)
+        if etag is None:
+            for one in await self._named(account, place, uid):
+                if one.uid == uid:
+                    return one.ref, one.etag
+        return url, etag
+
+    async def _named(self, account: Account, place: Place, uid: str) -> list[Own]:
+        """Whose uid begins so. What a server answers is not believed: it may have found more than was asked for."""
+        try:
+            told, at = await account.look("REPORT", place.ref, events_named(uid), 1)
+        except Unanswered:
+            # It cannot search: then what stands under its own name is all that can be known.
+            return []
+        found = []
+        for member in told.members:
+            text = (member.text(f"{CALDAV}calendar-data") or "").replace("\r\n", "\n").replace("\n ", "")
+            uids = re.findall(r"^UID(?:;[^:\n]*)?:(\S+)$", text, re.MULTILINE)
+            if uids and uids[0].startswith(uid):
+                found.append(Own(uids[0], urljoin(at, member.href), member.text(f"{DAV}getetag") or ""))
         return found
+
+    async def _ctag(self, account: Account, place: Place) -> str:
+        """What moves whenever something changes; empty where a server knows no such thing."""
+        try:
+            state, _ = await account.look("PROPFIND", place.ref, _STATE, 0)
+        except Unanswered:
+            return ""
+        return next((text for one in state.members if (text := one.text(f"{SERVER}getctag"))), "")
 
     async def _by_listing(
         self,
@@ -159,8 +212,7 @@ class CalDav:
         window: tuple[datetime, datetime],
         token: str | None,
     ) -> Changes:
-        state, _ = await account.look("PROPFIND", place.ref, _STATE, 0)
-        ctag = f"ctag:{_ctag(state)}"
+        ctag = f"ctag:{await self._ctag(account, place)}"
         if token == ctag and ctag != "ctag:":
             return Changes(changed=(), removed=(), token=ctag, whole=False)
         told, at = await account.look("PROPFIND", place.ref, _LISTING, 1)
@@ -186,14 +238,25 @@ class CalDav:
         changed: list[Change] = []
         notes: list[str] = []
         for first in range(0, len(wanted), AT_ONCE_MAX):
-            hrefs = [urlsplit(ref).path for ref in wanted[first : first + AT_ONCE_MAX]]
-            told, at = await account.look("REPORT", place.ref, multiget(hrefs), 1)
-            members = [one for one in told.members if f"{CALDAV}calendar-data" in one.found]
+            members, at = await self._got(account, place, wanted[first : first + AT_ONCE_MAX])
             readings = await self._read(place, members, window)
             notes += _notes(readings)
             for member, reading in zip(members, readings, strict=True):
                 changed += _changes_of(urljoin(at, member.href), member, reading)
         return changed, unchanged, notes
+
+    async def _got(self, account: Account, place: Place, refs: Sequence[str]) -> tuple[list[Member], str]:
+        try:
+            told, at = await account.look(
+                "REPORT", place.ref, multiget([urlsplit(one).path for one in refs]), 1
+            )
+        except TooLarge:
+            if len(refs) == 1:
+                raise
+            half = len(refs) // 2
+            first, at = await self._got(account, place, refs[:half])
+            return first + (await self._got(account, place, refs[half:]))[0], at
+        return [one for one in told.members if f"{CALDAV}calendar-data" in one.found], at
 
     async def _read(
         self, place: Place, members: Sequence[Member], window: tuple[datetime, datetime]
@@ -205,12 +268,13 @@ class CalDav:
         return await self._reader.read(texts, asked)
 
     async def _etag(self, account: Account, url: str) -> str | None:
-        """The current one; None: it is not there."""
+        """The current one, empty where a server gives none; None: it is not there."""
         answer = await account.ask("GET", url)
-        return (answer.headers.get("etag") or "*") if _there(answer) else None
+        return answer.headers.get("etag", "") if _there(answer) else None
 
     def _account(self, access: Access) -> Account:
-        return Account(self._outward, access)
+        named = access.secrets["url"], access.secrets.get("username", "")
+        return Account(self._outward, access, self._rests.setdefault(named, Rest("the server")))
 
 
 def _changes_of(ref: str, member: Member, reading: Reading) -> list[Change]:
@@ -227,7 +291,9 @@ def _notes(readings: Sequence[Reading]) -> list[str]:
 
 
 def _if_match(etag: str | None) -> dict[str, str]:
-    """A weak etag cannot be compared with: then there is no condition."""
+    """A weak etag is never equal to one (RFC 9110, 13.1.1), and "*" means its contrary to some (iCloud): where there is no
+    strong one, we write without a condition. What the host changed meanwhile would be written over in any case.
+    """
     return {"if-match": etag} if etag and not etag.startswith("W/") else {}
 
 
@@ -244,8 +310,18 @@ def _is_stale(answer: Answer) -> bool:
     return answer.status in (403, 409, 410, 412, 507) or names_error(answer.body, "valid-sync-token")
 
 
-def _ctag(state: Multistatus) -> str:
-    return next((text for one in state.members if (text := one.text(f"{SERVER}getctag"))), "")
+async def _synced(account: Account, place: Place, token: str) -> tuple[Multistatus, str]:
+    """What changed since then, all of it: a server may tell it in parts (RFC 6578, 3.6)."""
+    members: list[Member] = []
+    for _ in range(PARTS_MAX):
+        told, at = await account.look_at_part("REPORT", place.ref, sync(token), 0)
+        members += [one for one in told.members if not one.cut]
+        if not told.cut:
+            return Multistatus(members, told.token), at
+        if told.token is None or told.token == token:
+            break
+        token = told.token
+    raise ProviderUnavailable("the server tells only a part")
 
 
 def _url(place: Place, uid: str) -> str:

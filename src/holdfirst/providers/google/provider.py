@@ -6,7 +6,7 @@ again under the id of the next generation (`EventGone` says so).
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -35,6 +35,7 @@ from holdfirst.providers.outward import Outward
 CONSENT = "https://accounts.google.com/o/oauth2/v2/auth"
 PAGE = 2500
 TRIES_MAX = 3
+A_DAY = timedelta(days=1)
 _KINDS = {"sync": PushKind.BEGINS, "exists": PushKind.CHANGED, "not_exists": PushKind.CHANGED}
 
 
@@ -89,13 +90,16 @@ class Google:
         )
 
     async def busy(self, place: Place, start: datetime, end: datetime) -> Busy:
-        items = await self._items(
-            place, timeMin=z(start), timeMax=z(end), singleEvents="true", maxResults=PAGE, fields=FIELDS
-        )
+        """Asked for a day more on each side: whose midnight bounds a whole day is for us to say, not for Google."""
+        bounds = {"timeMin": z(start - A_DAY), "timeMax": z(end + A_DAY)}
+        items, _ = await self._items(place, singleEvents="true", maxResults=PAGE, fields=FIELDS, **bounds)
         return Busy([
             Occurrence(one["id"], *span)
-            for one in items[0]
-            if takes_time(one) and (span := span_of(one, place)) is not None
+            for one in items
+            if takes_time(one)
+            and (span := span_of(one, place)) is not None
+            and span[0] < end
+            and span[1] > start
         ])  # fmt: skip
 
     async def write(self, place: Place, event: CalendarEvent, etag: str | None) -> str:

@@ -4,17 +4,17 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
 from holdfirst.calendar.provider import Access
-from holdfirst.clock import monotonic, wall
+from holdfirst.clock import monotonic
 from holdfirst.errors import CalendarDenied, ProviderUnavailable
 from holdfirst.providers.microsoft.login import MicrosoftClient, granted
 from holdfirst.providers.outward import Answer, Outward
+from holdfirst.providers.rest import Rest, told_to_wait
 
 Json = dict[str, Any]
 
@@ -22,9 +22,6 @@ AT_ONCE_MAX = 3
 """Graph answers four requests of an app to one mailbox at the same time, and refuses the fifth. One is left for whoever
 else uses this app registration.
 """
-WAIT_SECONDS_MAX = 2.0
-"""Asked to wait longer than this, we say that there was no answer, and ask nothing until then."""
-REST_SECONDS_MAX = 600.0
 TRIES_MAX = 3
 RENEWED_SECONDS_BEFORE = 120
 PREFER = 'IdType="ImmutableId", outlook.timezone="UTC", outlook.body-content-type="text"'
@@ -50,17 +47,7 @@ class Mailbox:
     def __init__(self) -> None:
         self.turns = asyncio.Semaphore(AT_ONCE_MAX)
         self.renewing = asyncio.Lock()
-        self._rest_until = 0.0
-
-    async def rested(self) -> None:
-        left = self._rest_until - monotonic()
-        if left > WAIT_SECONDS_MAX:
-            raise ProviderUnavailable(f"Microsoft asks us to wait {left:.0f} s")
-        if left > 0:
-            await asyncio.sleep(left)
-
-    def rest(self, seconds: float) -> None:
-        self._rest_until = max(self._rest_until, monotonic() + min(seconds, REST_SECONDS_MAX))
+        self.rest = Rest("Microsoft")
 
 
 class Graph:
@@ -100,11 +87,11 @@ class Graph:
         """What Graph answers below 500. A link of Graph's own is followed as it is, if it leads to Graph."""
         mailbox = self._mailbox(access)
         for attempt in range(TRIES_MAX):
-            await mailbox.rested()
+            await mailbox.rest.over()
             async with mailbox.turns:
                 answer = await self._sent(access, method, url, body, headers or {})
             if answer.status in (429, 503):
-                mailbox.rest(_told_to_wait(answer, otherwise=2.0**attempt))
+                mailbox.rest.begin(told_to_wait(answer, otherwise=2.0**attempt))
             elif answer.status >= 500:
                 raise ProviderUnavailable(f"Microsoft answered {answer.status}")
             else:
@@ -186,14 +173,3 @@ def _query(query: Mapping[str, object]) -> str:
     """OData's own names begin with a dollar sign and stay as they are."""
     parts = [f"{name}={quote(str(value), safe='')}" for name, value in query.items()]
     return f"?{'&'.join(parts)}" if parts else ""
-
-
-def _told_to_wait(answer: Answer, otherwise: float) -> float:
-    """`Retry-After`, in seconds or as a date."""
-    said = answer.headers.get("retry-after", "")
-    if said.isdigit():
-        return float(said)
-    try:
-        return max(0.0, parsedate_to_datetime(said).timestamp() - wall())
-    except (ValueError, TypeError):
-        return otherwise
