@@ -120,18 +120,27 @@ async def let_in_again(tx: Tx, connection_id: str, found: Found, sealed: bytes) 
 
 
 async def _take_up(tx: Tx, connection: Connection, found: Found, *, first: bool) -> None:
-    """Calendars that are new; those that are no longer there go."""
+    """Calendars that are new; those that are no longer there go. Where none is left that blocks, or none that receives, it is
+    as at first: nobody has chosen that all of the host's time is free.
+    """
     zone = await calendars.hosts_zone(tx, connection.host_id)
     known = {one.ref: one for one in await calendars.calendars_of(tx, connection.id)}
-    for ref in known.keys() - {one.ref for one in found.calendars}:
+    there = {one.ref for one in found.calendars}
+    for ref in known.keys() - there:
         await calendars.forget_calendar(tx, known[ref].id)
         await calendar_watches.wish(tx, known[ref])
-    receiving = any(one.destination for one in known.values()) or not first
+    blocks = first or _lost({ref for ref, one in known.items() if one.blocking}, there)
+    receives = first or _lost({ref for ref, one in known.items() if one.destination}, there)
     for position, one in enumerate(found.calendars):
-        if one.ref in known:
+        before = known.get(one.ref)
+        blocking = (blocks and position < CALENDARS_MAX) or (before is not None and before.blocking)
+        destination = receives and (before.writable if before is not None else one.writable)
+        receives = receives and not destination
+        if before is not None:
+            destination = destination or before.destination
+            if (blocking, destination) != (before.blocking, before.destination):
+                await calendars.set_roles(tx, before.id, blocking=blocking, destination=destination)
             continue
-        destination = one.writable and not receiving
-        receiving = receiving or destination
         await calendars.insert_calendar(
             tx,
             Calendar(
@@ -143,7 +152,7 @@ async def _take_up(tx: Tx, connection: Connection, found: Found, *, first: bool)
                 name=one.name,
                 time_zone=one.time_zone if one.time_zone and is_zone(one.time_zone) else zone,
                 writable=one.writable,
-                blocking=first and position < CALENDARS_MAX,
+                blocking=blocking,
                 destination=destination,
                 token=None,
                 whole_at=None,
@@ -151,6 +160,11 @@ async def _take_up(tx: Tx, connection: Connection, found: Found, *, first: bool)
                 notes=(),
             ),
         )
+
+
+def _lost(before: set[str], there: set[str]) -> bool:
+    """There were some, and none of them is left."""
+    return bool(before) and not before & there
 
 
 async def _attend(tx: Tx, connection: Connection, now: datetime) -> None:
