@@ -74,6 +74,34 @@ async def test_a_move_is_flagged(database: Database, connect: Connect):
     assert await flag(shop, one) is None
 
 
+async def test_what_we_have_put_right_is_flagged_no_more(database: Database, connect: Connect):
+    """Our own next write says where it stands."""
+    shop, _ = await open_practice(database, connect)
+    one = await confirmed(shop)
+    move(shop, shop.slot(15))
+    await read_calendars(shop)
+    assert await flag(shop, one) == "moved"
+    moved = await move_to(shop, one, shop.slot(11))
+    assert isinstance(moved, Reservation), moved
+    await read_calendars(shop)
+    assert [entry.start for entry in shop.calendars.ours()["one"]] == [shop.slot(11)]
+    assert await flag(shop, one) is None
+
+
+@pytest.mark.parametrize("hours", [1, 2])
+async def test_a_hold_that_was_dragged_away_is_put_back(database: Database, connect: Connect, hours: int):
+    shop, _ = await open_practice(database, connect)
+    held = await shop.held(hold_seconds=900)
+    move(shop, shop.slot(15), hours)
+    await read_calendars(shop)
+    for entries in shop.calendars.ours().values():
+        assert [(entry.start, entry.end) for entry in entries] == [(held.start, held.end)]
+    assert await flag(shop, held) is None
+    assert isinstance(await shop.release(held), Reservation)
+    await shop.work()
+    assert shop.calendars.ours() == {"one": [], "two": []}
+
+
 async def test_a_move_is_followed_where_that_was_chosen(database: Database, connect: Connect):
     shop, _ = await open_practice(database, connect, when_moved=WhenMoved.FOLLOW)
     one = await confirmed(shop)

@@ -81,6 +81,7 @@ async def record(tx: MemoryTx, ended: Sequence[Ended], doubtful_for: timedelta) 
         if row is None or row.token != event.token:
             continue
         same = event.generation == row.generation
+        stands = event.state in (Written.HOLD, Written.CONFIRMED)
         _put(
             tx,
             replace(
@@ -91,7 +92,7 @@ async def record(tx: MemoryTx, ended: Sequence[Ended], doubtful_for: timedelta) 
                 generation=event.generation,
                 uid=event.uid,
                 lease_until=None,
-                changed_by_host=row.changed_by_host if same else None,
+                changed_by_host=row.changed_by_host if same and not stands else None,
                 doubtful_until=tx.memory.clock() + doubtful_for if one.doubtful else None,
             ),
         )

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from holdfirst.calendar.calendar_event import Change, marker
 from holdfirst.calendar.provider import Changes
 from holdfirst.flows.host_changes import event_deleted, event_moved
-from holdfirst.reservation.reservation import Status, status_at
+from holdfirst.reservation.reservation import Reservation, Status, status_at
 from holdfirst.store import calendar_events, calendar_items, calendar_watches, calendars, jobs, reservations
 from holdfirst.store.calendar_events import Written, WrittenEvent
 from holdfirst.store.calendar_watches import Told
@@ -157,14 +157,30 @@ async def _seen(tx: Tx, calendar: Calendar, written: WrittenEvent, seen: Change)
         return
     if seen.etag == written.etag or written.state is Written.UNKNOWN:
         return
-    there = (seen.start, seen.end)
-    if seen.start is None or seen.end is None or there == (reservation.start, reservation.end):
+    if seen.start is None or seen.end is None or _whole_seconds(seen) == _whole_seconds(reservation):
         await calendar_events.note_seen(tx, written, None, seen.etag)
-    elif seen.end - seen.start == reservation.end - reservation.start and written.state is Written.CONFIRMED:
+    elif written.state is Written.HOLD:
+        await _put_back(tx, calendar, written, seen.etag)
+    elif seen.end - seen.start == reservation.end - reservation.start:
         await event_moved(tx, calendar, written, seen.start, seen.etag)
     else:
-        # A hold that was moved, or another length: nothing to follow, but somebody should know.
+        # Another length: nothing to follow, but somebody should know.
         await calendar_events.note_seen(tx, written, "moved", seen.etag)
+
+
+def _whole_seconds(one: Change | Reservation) -> tuple[datetime, datetime]:
+    """Calendars know no smaller ones."""
+    assert one.start is not None and one.end is not None
+    return one.start.replace(microsecond=0), one.end.replace(microsecond=0)
+
+
+async def _put_back(tx: Tx, calendar: Calendar, written: WrittenEvent, etag: str) -> None:
+    """A hold stands for a time that somebody is just paying for, where everybody is to see it: it is ours to place. Flagged
+    until it is written again.
+    """
+    await calendar_events.note_seen(tx, written, "moved", etag)
+    await calendar_events.doubt(tx, written)
+    await jobs.enqueue(tx, calendar.account_id, "calendars", written.reservation_id, due=await tx.now())
 
 
 async def _missed(tx: Tx, calendar: Calendar, written: WrittenEvent, so_far: int) -> bool:

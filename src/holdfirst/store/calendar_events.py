@@ -120,12 +120,15 @@ async def lease(
 
 
 async def record(tx: Tx, ended: Sequence[Ended], doubtful_for: timedelta) -> None:
-    """How writes ended; one statement. Where somebody else has the lease by now, nothing is recorded."""
+    """How writes ended; one statement. Where somebody else has the lease by now, nothing is recorded. What stands as it should
+    is not as a host changed it any more.
+    """
     await tx.execute(
         """
         update calendar_event event set state = ended.state, fingerprint = ended.fingerprint, etag = ended.etag,
             generation = ended.generation, uid = ended.uid, lease_until = null,
-            changed_by_host = case when ended.generation = event.generation then event.changed_by_host end,
+            changed_by_host = case when ended.generation = event.generation and ended.state in ('absent', 'unknown')
+                then event.changed_by_host end,
             doubtful_until = case when ended.doubtful then the_clock() + $10::interval end
         from unnest(
             $1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::integer[], $8::text[],
