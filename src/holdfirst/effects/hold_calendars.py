@@ -7,6 +7,7 @@ is seen by the next one, which comes before money moves.
 """
 
 import asyncio
+import contextlib
 import enum
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,6 +16,7 @@ from holdfirst.calendar.calendar_event import Occurrence
 from holdfirst.calendar.provider import EventGone
 from holdfirst.clock import monotonic
 from holdfirst.effects.calendar_desk import calling
+from holdfirst.effects.dragged_events import take_back
 from holdfirst.effects.world import World
 from holdfirst.errors import CalendarDenied, HoldfirstError, ProviderUnavailable
 from holdfirst.flows import calendar_health, calendar_holds
@@ -152,6 +154,10 @@ def _failures(wrote: Wrote) -> list[HoldfirstError]:
 async def _write(world: World, one: ToWrite, seconds: float) -> Outcome:
     try:
         async with calling(world, one.calendar, one.connection, seconds) as desk:
+            if one.written.changed_by_host == "moved":
+                # A calendar in which nobody lets us look does not keep us from writing in this one.
+                with contextlib.suppress(ProviderUnavailable, CalendarDenied):
+                    await take_back(world, desk, one.calendar, one.written.uid)
             if one.event is None:
                 await desk.provider.delete(desk.place, one.written.uid, one.written.etag)
                 return Outcome()

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read what changed in a calendar. A poll, a push and a person who asks run the same; the same reading twice is one."""
 
+import enum
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from holdfirst.calendar.calendar_event import Change, marker
 from holdfirst.calendar.provider import Changes
-from holdfirst.effects.calendar_desk import calling
+from holdfirst.clock import monotonic
+from holdfirst.effects.calendar_desk import CalendarDesk, calling
+from holdfirst.effects.dragged_events import found_elsewhere
 from holdfirst.effects.hold_calendars import CALL_SECONDS_MAX
 from holdfirst.effects.watch_calendars import addresses
 from holdfirst.effects.world import World
@@ -19,8 +22,20 @@ READ_SECONDS_MAX = 50.0
 """All of a large calendar, once a day; a job's lease is longer."""
 ASKED_FOR_MAX = 20
 """Events of ours that a reading says are gone, and that are asked for one by one."""
+ASKED_SECONDS_MAX = 12.0
+"""For all of them; well within one call's time."""
 RARELY = 4
 """Where a company's calls come through, it is asked so many times less often. A change that it did not tell ends that."""
+
+
+class Whereabouts(enum.Enum):
+    """Of an event of ours that a reading says is gone."""
+
+    THERE = enum.auto()
+    """All the same; or nobody can say."""
+    GONE = enum.auto()
+    ELSEWHERE = enum.auto()
+    """In another calendar of the same account."""
 
 
 async def poll(world: World, calendar_id: str) -> datetime | None:
@@ -58,27 +73,52 @@ async def sync(world: World, asked: ToSync) -> None:
     """Raises `ProviderUnavailable` or `CalendarDenied`; then nothing has changed."""
     async with calling(world, asked.calendar, asked.connection, READ_SECONDS_MAX) as desk:
         changes = await desk.provider.changes(desk.place, asked.token, asked.etags, asked.window)
-    missing = await _really_gone(world, asked, changes)
-    taken = await world.database.run(calendar_sync.take_in, asked, changes, missing)
+    missing, elsewhere = await _really_gone(world, asked, changes)
+    taken = await world.database.run(calendar_sync.take_in, asked, changes, missing, elsewhere)
     await world.database.run(calendar_health.answered, asked.connection.id)
     if taken is not None:
         await _sweep(world, asked, taken.strays)
 
 
-async def _really_gone(world: World, asked: ToSync, changes: Changes) -> Mapping[str, str]:
-    """A server may be mistaken about what went: of our own events it is asked again."""
+async def _really_gone(
+    world: World, asked: ToSync, changes: Changes
+) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """What is gone, and what of it stands in another calendar of the account by now. A server may be mistaken about what
+    went: of our own events it is asked again.
+    """
     missing = calendar_sync.gone(asked, changes)
     mark = marker(asked.calendar.account_id)
     ours = [ref for ref, uid in missing.items() if uid.startswith(mark)]
-    if not ours:
-        return missing
     # What is not asked for in this reading is not gone in this reading.
-    not_gone = set(ours[ASKED_FOR_MAX:])
+    kept = set(ours[ASKED_FOR_MAX:])
+    if not ours:
+        return missing, {}
+    elsewhere, until = {}, monotonic() + ASKED_SECONDS_MAX
     async with calling(world, asked.calendar, asked.connection, CALL_SECONDS_MAX) as desk:
         for ref in ours[:ASKED_FOR_MAX]:
-            if await desk.provider.find(desk.place, missing[ref]) is not None:
-                not_gone.add(ref)
-    return {ref: uid for ref, uid in missing.items() if ref not in not_gone}
+            if monotonic() > until:
+                kept.add(ref)
+                continue
+            match await _whereabouts(world, asked, desk, missing[ref]):
+                case Whereabouts.THERE:
+                    kept.add(ref)
+                case Whereabouts.ELSEWHERE:
+                    elsewhere[ref] = missing[ref]
+                case Whereabouts.GONE:
+                    pass
+    gone = {ref: uid for ref, uid in missing.items() if ref not in kept and ref not in elsewhere}
+    return gone, elsewhere
+
+
+async def _whereabouts(world: World, asked: ToSync, desk: CalendarDesk, uid: str) -> Whereabouts:
+    if await desk.provider.find(desk.place, uid) is not None:
+        return Whereabouts.THERE
+    try:
+        found = await found_elsewhere(world, desk, asked.calendar, uid)
+    except (ProviderUnavailable, CalendarDenied):
+        # A calendar that is in nobody's use closes nobody.
+        return Whereabouts.THERE
+    return Whereabouts.ELSEWHERE if found else Whereabouts.GONE
 
 
 async def _sweep(world: World, asked: ToSync, strays: Sequence[Change]) -> None:

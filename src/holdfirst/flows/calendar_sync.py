@@ -91,15 +91,19 @@ def gone(asked: ToSync, changes: Changes) -> dict[str, str]:
     return found
 
 
-async def take_in(tx: Tx, asked: ToSync, changes: Changes, missing: Mapping[str, str]) -> Synced | None:
-    """All of it and the token in one transaction. None: somebody else has read on meanwhile."""
+async def take_in(
+    tx: Tx, asked: ToSync, changes: Changes, missing: Mapping[str, str], elsewhere: Mapping[str, str]
+) -> Synced | None:
+    """All of it and the token in one transaction. `missing`, `elsewhere`: ref → uid of what is gone, and of ours that stand in
+    another calendar of the account. None: somebody else has read on meanwhile.
+    """
     calendar = asked.calendar
     await reservations.lock_hosts(tx, [calendar.host_id])
     latest = await calendars.load_calendar(tx, calendar.id)
     if latest is None or latest[0].token != asked.calendar.token or not latest[0].in_use:
         return None
     ours = await calendar_events.by_uid(
-        tx, calendar.id, [one.uid for one in changes.changed] + list(missing.values())
+        tx, calendar.id, [*(one.uid for one in changes.changed), *missing.values(), *elsewhere.values()]
     )
     known = await calendar_events.known(tx, [one.uid for one in changes.changed])
     strays = _strays(changes, marker(calendar.account_id), {uid for uid, _, _ in known})
@@ -112,6 +116,9 @@ async def take_in(tx: Tx, asked: ToSync, changes: Changes, missing: Mapping[str,
     ]
     await calendar_items.drop_items(tx, calendar, list(missing))
     await calendar_items.put_items(tx, calendar, changed)
+    # Known as before, so that it is asked about when all is read again, and not each time.
+    away = [Change(ref=ref, etag="", uid=uid) for ref, uid in elsewhere.items()]
+    await calendar_items.put_items(tx, calendar, away)
     whole_at = asked.now if changes.whole else None
     await calendar_items.record_reading(
         tx,
@@ -127,15 +134,28 @@ async def take_in(tx: Tx, asked: ToSync, changes: Changes, missing: Mapping[str,
         if not changes.whole:
             await calendar_watches.doubt(tx, calendar.id, calendar.read_at)
     seen = {one.uid: one for one in changes.changed}
-    cancelled = 0
-    for written in sorted(ours.values(), key=lambda one: one.reservation_id):
-        if written.uid in seen:
-            await _seen(tx, calendar, written, seen[written.uid])
-        else:
-            cancelled += await _missed(tx, calendar, written, cancelled)
+    await _our_own(tx, calendar, list(ours.values()), seen, set(elsewhere.values()))
     otherwise = bool(missing) or any(one.ref in asked.known for one in changed)
     await _ask_again(tx, calendar, changed, otherwise=otherwise)
     return Synced(strays)
+
+
+async def _our_own(
+    tx: Tx,
+    calendar: Calendar,
+    ours: Sequence[WrittenEvent],
+    seen: Mapping[str, Change],
+    elsewhere: Collection[str],
+) -> None:
+    """What became of our own events, in the order in which reservations are locked."""
+    cancelled = 0
+    for written in sorted(ours, key=lambda one: one.reservation_id):
+        if written.uid in seen:
+            await _seen(tx, calendar, written, seen[written.uid])
+        elif written.uid in elsewhere:
+            await _dragged(tx, calendar, written)
+        else:
+            cancelled += await _missed(tx, calendar, written, cancelled)
 
 
 def _strays(changes: Changes, mark: str, known: Collection[str]) -> list[Change]:
@@ -200,6 +220,20 @@ async def _missed(tx: Tx, calendar: Calendar, written: WrittenEvent, so_far: int
     await calendar_events.mark_missing(tx, written)
     await jobs.enqueue(tx, calendar.account_id, "calendars", reservation.id, due=now)
     return False
+
+
+async def _dragged(tx: Tx, calendar: Calendar, written: WrittenEvent) -> None:
+    """The host has put it into another calendar of theirs: it stands, nothing is called off. What we write next stands here
+    again.
+    """
+    reservation = await reservations.lock(tx, written.reservation_id)
+    assert reservation is not None
+    if written.state is Written.HOLD and written.lease_until is None:
+        await calendar_events.note_seen(tx, written, "moved", None)
+        await calendar_events.mark_missing(tx, written)
+        await jobs.enqueue(tx, calendar.account_id, "calendars", reservation.id, due=await tx.now())
+    elif written.state is Written.CONFIRMED and written.changed_by_host is None:
+        await calendar_events.note_seen(tx, written, "moved", written.etag)
 
 
 async def _ask_again(tx: Tx, calendar: Calendar, changed: Sequence[Change], *, otherwise: bool) -> None:
