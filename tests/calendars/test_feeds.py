@@ -114,7 +114,14 @@ async def test_the_last_good_copy_serves_for_a_while(
         await feeds.busy(place(publisher), START, END)
         monkeypatch.setattr(ics, "FRESH_SECONDS", 0)
         publisher.status = 503
-        assert (await feeds.busy(place(publisher), START, END)).occurrences
+        window = (START - timedelta(days=1), START + timedelta(days=30))
+        copies = (
+            await feeds.busy(place(publisher), START, END),
+            await feeds.changes(place(publisher), None, {}, window),
+        )
+        # It says that it is old, and why.
+        assert copies[0].occurrences and copies[1].changed
+        assert all(one.age > timedelta(0) and "503" in (one.problem or "") for one in copies)
         monkeypatch.setattr(ics, "GOOD_SECONDS", 0)
         with pytest.raises(ProviderUnavailable):
             await feeds.busy(place(publisher), START, END)

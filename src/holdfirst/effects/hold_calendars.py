@@ -203,6 +203,11 @@ async def _read(world: World, plan: Plan, one: ToAsk, seconds: float) -> Sequenc
         return None
     except CalendarDenied:
         return None
+    if busy.problem is not None:
+        await world.database.run(calendar_health.unreachable, one.connection.id, busy.problem)
+        if plan.rules.calendar_check is CalendarCheck.STRICT:
+            # What was true a while ago is no word on now.
+            return None
     return busy.occurrences
 
 

@@ -75,7 +75,10 @@ async def sync(world: World, asked: ToSync) -> None:
         changes = await desk.provider.changes(desk.place, asked.token, asked.etags, asked.window)
     missing, elsewhere = await _really_gone(world, asked, changes)
     taken = await world.database.run(calendar_sync.take_in, asked, changes, missing, elsewhere)
-    await world.database.run(calendar_health.answered, asked.connection.id)
+    if changes.problem is None:
+        await world.database.run(calendar_health.answered, asked.connection.id)
+    else:
+        await world.database.run(calendar_health.unreachable, asked.connection.id, changes.problem)
     if taken is not None:
         await _sweep(world, asked, taken.strays)
 

@@ -125,7 +125,7 @@ async def take_in(
         calendar.id,
         # Whoever dies before the strays are taken away is told of them again.
         calendar.token if strays else changes.token,
-        asked.now,
+        asked.now - changes.age,
         whole_at,
         list(dict.fromkeys(changes.notes))[:10],
     )
