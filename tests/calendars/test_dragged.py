@@ -100,3 +100,17 @@ async def test_a_hold_is_put_back(database: Database):
     await read_calendars(shop)
     assert there(shop) == {"one": [held.start], "two": [held.start], "other": []}
     assert await flag(shop, held) is None
+
+
+async def test_while_nobody_can_say_where_it_is_nothing_follows(database: Database):
+    """The next reading asks again: what it does not know it does not forget."""
+    shop, _ = await open_practice(database, when_deleted=WhenDeleted.CANCEL)
+    one = await confirmed(shop)
+    await read_calendars(shop)
+    [entry] = shop.calendars.ours()["one"]
+    shop.calendars.take("one", entry.uid)
+    shop.calendars.faults = {"find": ["", "lost_before", "", "lost_before"]}
+    await read_calendars(shop)
+    assert await flag(shop, one) is None
+    await read_calendars(shop)
+    assert (await shop.read(one.id)).status is Status.CANCELLED

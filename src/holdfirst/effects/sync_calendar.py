@@ -1,41 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read what changed in a calendar. A poll, a push and a person who asks run the same; the same reading twice is one."""
 
-import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from holdfirst.calendar.calendar_event import Change, marker
 from holdfirst.calendar.provider import Changes
-from holdfirst.clock import monotonic
-from holdfirst.effects.calendar_desk import CalendarDesk, calling
+from holdfirst.effects.calendar_desk import calling
 from holdfirst.effects.dragged_events import found_elsewhere
 from holdfirst.effects.hold_calendars import CALL_SECONDS_MAX
 from holdfirst.effects.watch_calendars import addresses
 from holdfirst.effects.world import World
 from holdfirst.errors import CalendarDenied, ProviderUnavailable
 from holdfirst.flows import calendar_health, calendar_sync, calendar_watches
-from holdfirst.flows.calendar_sync import ToSync
+from holdfirst.flows.calendar_sync import Missing, ToSync
 from holdfirst.store.calendars import Calendar, Connection
 
 READ_SECONDS_MAX = 50.0
 """All of a large calendar, once a day; a job's lease is longer."""
-ASKED_FOR_MAX = 20
+ASKED_FOR_MAX = 10
 """Events of ours that a reading says are gone, and that are asked for one by one."""
-ASKED_SECONDS_MAX = 12.0
-"""For all of them; well within one call's time."""
 RARELY = 4
 """Where a company's calls come through, it is asked so many times less often. A change that it did not tell ends that."""
-
-
-class Whereabouts(enum.Enum):
-    """Of an event of ours that a reading says is gone."""
-
-    THERE = enum.auto()
-    """All the same; or nobody can say."""
-    GONE = enum.auto()
-    ELSEWHERE = enum.auto()
-    """In another calendar of the same account."""
 
 
 async def poll(world: World, calendar_id: str) -> datetime | None:
@@ -73,8 +59,8 @@ async def sync(world: World, asked: ToSync) -> None:
     """Raises `ProviderUnavailable` or `CalendarDenied`; then nothing has changed."""
     async with calling(world, asked.calendar, asked.connection, READ_SECONDS_MAX) as desk:
         changes = await desk.provider.changes(desk.place, asked.token, asked.etags, asked.window)
-    missing, elsewhere = await _really_gone(world, asked, changes)
-    taken = await world.database.run(calendar_sync.take_in, asked, changes, missing, elsewhere)
+    missing = await _whereabouts(world, asked, changes)
+    taken = await world.database.run(calendar_sync.take_in, asked, changes, missing)
     if changes.problem is None:
         await world.database.run(calendar_health.answered, asked.connection.id)
     else:
@@ -83,45 +69,29 @@ async def sync(world: World, asked: ToSync) -> None:
         await _sweep(world, asked, taken.strays)
 
 
-async def _really_gone(
-    world: World, asked: ToSync, changes: Changes
-) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """What is gone, and what of it stands in another calendar of the account by now. A server may be mistaken about what
-    went: of our own events it is asked again.
-    """
+async def _whereabouts(world: World, asked: ToSync, changes: Changes) -> Missing:
+    """A server may be mistaken about what went: of our own events it is asked again, and the account's other calendars too."""
     missing = calendar_sync.gone(asked, changes)
     mark = marker(asked.calendar.account_id)
     ours = [ref for ref, uid in missing.items() if uid.startswith(mark)]
-    # What is not asked for in this reading is not gone in this reading.
-    kept = set(ours[ASKED_FOR_MAX:])
     if not ours:
-        return missing, {}
-    elsewhere, until = {}, monotonic() + ASKED_SECONDS_MAX
+        return Missing(missing)
+    # What is not asked for in this reading is not gone in this reading.
+    kept, elsewhere, unsure = set(ours[ASKED_FOR_MAX:]), {}, False
     async with calling(world, asked.calendar, asked.connection, CALL_SECONDS_MAX) as desk:
         for ref in ours[:ASKED_FOR_MAX]:
-            if monotonic() > until:
+            if await desk.provider.find(desk.place, missing[ref]) is not None:
                 kept.add(ref)
                 continue
-            match await _whereabouts(world, asked, desk, missing[ref]):
-                case Whereabouts.THERE:
-                    kept.add(ref)
-                case Whereabouts.ELSEWHERE:
+            try:
+                if await found_elsewhere(world, desk, asked.calendar, missing[ref]):
                     elsewhere[ref] = missing[ref]
-                case Whereabouts.GONE:
-                    pass
-    gone = {ref: uid for ref, uid in missing.items() if ref not in kept and ref not in elsewhere}
-    return gone, elsewhere
-
-
-async def _whereabouts(world: World, asked: ToSync, desk: CalendarDesk, uid: str) -> Whereabouts:
-    if await desk.provider.find(desk.place, uid) is not None:
-        return Whereabouts.THERE
-    try:
-        found = await found_elsewhere(world, desk, asked.calendar, uid)
-    except (ProviderUnavailable, CalendarDenied):
-        # A calendar that is in nobody's use closes nobody.
-        return Whereabouts.THERE
-    return Whereabouts.ELSEWHERE if found else Whereabouts.GONE
+            except (ProviderUnavailable, CalendarDenied):
+                # A calendar that nobody uses closes nobody; but it may be there.
+                kept.add(ref)
+                unsure = True
+    away = kept | elsewhere.keys()
+    return Missing({ref: uid for ref, uid in missing.items() if ref not in away}, elsewhere, unsure)
 
 
 async def _sweep(world: World, asked: ToSync, strays: Sequence[Change]) -> None:

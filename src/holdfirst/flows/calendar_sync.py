@@ -46,6 +46,17 @@ class ToSync(msgspec.Struct, frozen=True, kw_only=True):
         return {ref: etag for ref, (etag, _) in self.known.items()} if self.token is not None else {}
 
 
+class Missing(msgspec.Struct, frozen=True):
+    """What is not there any more, ref → uid: gone, or in another calendar of the account (ours alone are looked for there).
+
+    `unsure`: of one of ours nobody could say; the next reading is to tell of it again.
+    """
+
+    gone: Mapping[str, str]
+    elsewhere: Mapping[str, str] = {}
+    unsure: bool = False
+
+
 class Synced(msgspec.Struct, frozen=True):
     """`strays`: they bear our marker, nobody knows of them, and they are to be taken away."""
 
@@ -91,20 +102,15 @@ def gone(asked: ToSync, changes: Changes) -> dict[str, str]:
     return found
 
 
-async def take_in(
-    tx: Tx, asked: ToSync, changes: Changes, missing: Mapping[str, str], elsewhere: Mapping[str, str]
-) -> Synced | None:
-    """All of it and the token in one transaction. `missing`, `elsewhere`: ref → uid of what is gone, and of ours that stand in
-    another calendar of the account. None: somebody else has read on meanwhile.
-    """
+async def take_in(tx: Tx, asked: ToSync, changes: Changes, missing: Missing) -> Synced | None:
+    """All of it and the token in one transaction. None: somebody else has read on meanwhile."""
     calendar = asked.calendar
     await reservations.lock_hosts(tx, [calendar.host_id])
     latest = await calendars.load_calendar(tx, calendar.id)
     if latest is None or latest[0].token != asked.calendar.token or not latest[0].in_use:
         return None
-    ours = await calendar_events.by_uid(
-        tx, calendar.id, [*(one.uid for one in changes.changed), *missing.values(), *elsewhere.values()]
-    )
+    uids = [*(one.uid for one in changes.changed), *missing.gone.values(), *missing.elsewhere.values()]
+    ours = await calendar_events.by_uid(tx, calendar.id, uids)
     known = await calendar_events.known(tx, [one.uid for one in changes.changed])
     strays = _strays(changes, marker(calendar.account_id), {uid for uid, _, _ in known})
     of_host = {uid for uid, _, host_id in known if host_id == calendar.host_id}
@@ -114,28 +120,28 @@ async def take_in(
         for one in changes.changed
         if one not in strays
     ]
-    await calendar_items.drop_items(tx, calendar, list(missing))
+    await calendar_items.drop_items(tx, calendar, list(missing.gone))
     await calendar_items.put_items(tx, calendar, changed)
     # Known as before, so that it is asked about when all is read again, and not each time.
-    away = [Change(ref=ref, etag="", uid=uid) for ref, uid in elsewhere.items()]
+    away = [Change(ref=ref, etag="", uid=uid) for ref, uid in missing.elsewhere.items()]
     await calendar_items.put_items(tx, calendar, away)
     whole_at = asked.now if changes.whole else None
     await calendar_items.record_reading(
         tx,
         calendar.id,
-        # Whoever dies before the strays are taken away is told of them again.
-        calendar.token if strays else changes.token,
+        # Whoever dies before the strays are taken away is told of them again; as is who could not ask about one of ours.
+        calendar.token if strays or missing.unsure else changes.token,
         asked.now - changes.age,
         whole_at,
         list(dict.fromkeys(changes.notes))[:10],
     )
-    if changed or missing:
+    if changed or missing.gone:
         reservations.announce_host(tx, calendar.host_id)
         if not changes.whole:
             await calendar_watches.doubt(tx, calendar.id, calendar.read_at)
     seen = {one.uid: one for one in changes.changed}
-    await _our_own(tx, calendar, list(ours.values()), seen, set(elsewhere.values()))
-    otherwise = bool(missing) or any(one.ref in asked.known for one in changed)
+    await _our_own(tx, calendar, list(ours.values()), seen, set(missing.elsewhere.values()))
+    otherwise = bool(missing.gone) or any(one.ref in asked.known for one in changed)
     await _ask_again(tx, calendar, changed, otherwise=otherwise)
     return Synced(strays)
 
