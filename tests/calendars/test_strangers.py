@@ -3,14 +3,17 @@
 caught by the next one, which comes before anything is firm. Each with its twin: without the guard, it is not caught.
 """
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
 from conftest import Clock
 from holdfirst.effects import confirm as confirming
+from holdfirst.effects.reschedule import move
 from holdfirst.flows import calendar_holds, with_calendars
 from holdfirst.flows.confirm import Asks, ConfirmRequest
+from holdfirst.flows.reschedule import RescheduleRequest
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.calendar_gate import Gate
 from holdfirst.reservation.reservation import EndedBy, Reservation, Status
@@ -170,6 +173,21 @@ async def test_strict_asks_once_more_after_a_while(database: Database, monkeypat
     answer = await confirm(shop, held)
     assert isinstance(answer, Refusal) and answer.code is Code.CALENDAR_CONFLICT
     assert (await shop.read(held.id)).status is Status.RELEASED
+
+
+async def test_strict_waits_again_after_a_move(database: Database, monkeypatch: pytest.MonkeyPatch):
+    """However old the hold is: nobody could see it at that time before."""
+    monkeypatch.setattr("holdfirst.reservation.calendar_gate.SETTLE", timedelta(milliseconds=600))
+    shop = await open_practice(database, calendar_check="strict")
+    held = await shop.held(shop.slot(9), hold_seconds=900)
+    await asyncio.sleep(0.6)
+    shop.calendars.put("two", "stranger", shop.slot(11), shop.slot(12))
+    shop.calendars.lag = 4
+    request = RescheduleRequest(reservation_id=held.id, start=shop.slot(11), by=EndedBy.ACCOUNT)
+    assert isinstance(await move(shop.world, request), Reservation)
+    asyncio.get_running_loop().call_later(0.3, setattr, shop.calendars, "lag", 0)
+    answer = await confirm(shop, held)
+    assert isinstance(answer, Refusal) and answer.code is Code.CALENDAR_CONFLICT
 
 
 async def test_a_host_without_calendars_asks_the_database_no_more_often(

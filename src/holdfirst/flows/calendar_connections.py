@@ -13,7 +13,8 @@ from holdfirst.calendar.provider import Found
 from holdfirst.flows import calendar_health, calendar_watches
 from holdfirst.flows.hosts import no_such_host
 from holdfirst.refusal import Code, Refusal, invalid
-from holdfirst.reservation.calendar_gate import first_verdict
+from holdfirst.reservation.calendar_gate import unasked
+from holdfirst.reservation.event_type import CalendarCheck
 from holdfirst.reservation.reservation import Status, status_at
 from holdfirst.store import calendar_events, calendars, catalog, jobs, reservations
 from holdfirst.store.calendars import (
@@ -187,11 +188,9 @@ async def adopt(tx: Tx, host_id: str, now: datetime) -> None:
         if not reservation.in_calendars:
             event_type = await catalog.event_type_by_id(tx, reservation.event_type_id)
             assert event_type is not None
-            held = status_at(reservation, now) is Status.HELD
-            verdict = first_verdict(event_type.rules.calendar_check) if held else None
-            await reservations.save(
-                tx, replace(reservation, in_calendars=True, calendar_verdict=verdict, verified_at=None)
-            )
+            asked = status_at(reservation, now) is Status.HELD
+            check = event_type.rules.calendar_check if asked else CalendarCheck.LOCAL
+            await reservations.save(tx, unasked(reservation, check, now))
         await jobs.enqueue(tx, account_id, "calendars", reservation_id, due=now)
 
 

@@ -77,7 +77,7 @@ async def reschedule(tx: Tx, request: RescheduleRequest) -> Reservation | Refusa
                 raise HostsUnasked(hosts)
             # After this point it must succeed.
             if reservation.in_calendars or connected:
-                moved = unasked(moved, rules.calendar_check)
+                moved = unasked(moved, rules.calendar_check, now)
             await reservations.save(tx, moved)
             await became_another_time(tx, reservation, moved, now)
             return moved
