@@ -94,6 +94,7 @@ KINDS: Mapping[str, Kind] = {
     "follow_event": Kind(follow_host.follow_event),
     "cancel_deleted": Kind(follow_host.cancel_deleted),
     "tell_host": Kind(tell_host.tell_host, wait_first=5, wait_max=3600, attempts_max=40),
+    "tell_of_change": Kind(tell_host.tell_of_change, wait_first=5, wait_max=3600, attempts_max=40),
     "send_mail": Kind(send_mail.send_mail, wait_first=5, wait_max=3600, attempts_max=40),
 }
 """Kinds this version knows. A row of another kind is a newer version's: it is left alone."""

@@ -117,6 +117,18 @@ async def note_seen(tx: MemoryTx, event: WrittenEvent, changed_by_host: str | No
     await _update(tx, event, lambda _: True, changed_by_host=changed_by_host, etag=etag)
 
 
+async def call_off(tx: MemoryTx, event: WrittenEvent) -> None:
+    at = tx.memory.clock()
+    await _update(tx, event, lambda _: True, changed_by_host="deleted", etag=None, called_off_at=at)
+
+
+async def called_off_within(tx: MemoryTx, calendar_id: str, back: timedelta) -> int:
+    await tx.turn()
+    since = tx.memory.clock() - back
+    ours = (one for one in tx.rows("calendar_event") if one.calendar_id == calendar_id)
+    return sum(one.called_off_at is not None and one.called_off_at > since for one in ours)
+
+
 async def mark_missing(tx: MemoryTx, event: WrittenEvent) -> None:
     await _update(tx, event, _is_free, state=Written.ABSENT, fingerprint=None, etag=None)
 
@@ -164,12 +176,13 @@ def _live_claims(tx: MemoryTx, host_id: str) -> list[Claim]:
 
 async def sweep(tx: MemoryTx) -> None:
     await tx.turn()
-    long_ago = tx.memory.clock() - timedelta(hours=1)
+    long_ago, yesterday = (tx.memory.clock() - timedelta(hours=one) for one in (1, 24))
     for row in list(tx.rows("calendar_event")):
         reservation = tx.get("reservation", row.reservation_id)
         over = reservation.ended.at if reservation.ended else reservation.confirmed_at
         done = row.state is Written.ABSENT and row.doubtful_until is None and row.lease_until is None
-        if done and over is not None and over < long_ago:
+        counts = row.called_off_at is not None and row.called_off_at >= yesterday
+        if done and over is not None and over < long_ago and not counts:
             await tx.lock("calendar_event", row.reservation_id, row.calendar_id)
             tx.delete("calendar_event", (row.reservation_id, row.calendar_id))
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from holdfirst.calendar.calendar_event import Change, marker
 from holdfirst.calendar.provider import Changes
-from holdfirst.flows.host_changes import event_deleted, event_moved
+from holdfirst.flows.host_changes import event_deleted, event_moved, flag
 from holdfirst.reservation.reservation import Reservation, Status, status_at
 from holdfirst.store import calendar_events, calendar_items, calendar_watches, calendars, jobs, reservations
 from holdfirst.store.calendar_events import Written, WrittenEvent
@@ -154,14 +154,13 @@ async def _our_own(
     elsewhere: Collection[str],
 ) -> None:
     """What became of our own events, in the order in which reservations are locked."""
-    cancelled = 0
     for written in sorted(ours, key=lambda one: one.reservation_id):
         if written.uid in seen:
             await _seen(tx, calendar, written, seen[written.uid])
         elif written.uid in elsewhere:
             await _dragged(tx, calendar, written)
         else:
-            cancelled += await _missed(tx, calendar, written, cancelled)
+            await _missed(tx, calendar, written)
 
 
 def _strays(changes: Changes, mark: str, known: Collection[str]) -> list[Change]:
@@ -191,7 +190,7 @@ async def _seen(tx: Tx, calendar: Calendar, written: WrittenEvent, seen: Change)
         await event_moved(tx, calendar, written, seen.start, seen.etag)
     else:
         # Another length: nothing to follow, but somebody should know.
-        await calendar_events.note_seen(tx, written, "moved", seen.etag)
+        await flag(tx, calendar, written, "moved", seen.etag)
 
 
 def _whole_seconds(one: Change | Reservation) -> tuple[datetime, datetime]:
@@ -209,23 +208,21 @@ async def _put_back(tx: Tx, calendar: Calendar, written: WrittenEvent, etag: str
     await jobs.enqueue(tx, calendar.account_id, "calendars", written.reservation_id, due=await tx.now())
 
 
-async def _missed(tx: Tx, calendar: Calendar, written: WrittenEvent, so_far: int) -> bool:
-    """One of ours is gone, and the server was asked twice. A hold is written again; a firm one is the host's word.
-    Answers whether it is to be cancelled.
-    """
+async def _missed(tx: Tx, calendar: Calendar, written: WrittenEvent) -> None:
+    """One of ours is gone, and the server was asked twice. A hold is written again; a firm one is the host's word."""
     reservation = await reservations.lock(tx, written.reservation_id)
     assert reservation is not None
     now = await tx.now()
     if written.state not in (Written.HOLD, Written.CONFIRMED) or written.lease_until is not None:
-        return False
+        return
     if reservation.end <= now:
         # A host who tidies up last week calls nothing off.
-        return False
+        return
     if status_at(reservation, now) is Status.CONFIRMED and written.state is Written.CONFIRMED:
-        return await event_deleted(tx, calendar, written, so_far=so_far)
+        await event_deleted(tx, calendar, written)
+        return
     await calendar_events.mark_missing(tx, written)
     await jobs.enqueue(tx, calendar.account_id, "calendars", reservation.id, due=now)
-    return False
 
 
 async def _dragged(tx: Tx, calendar: Calendar, written: WrittenEvent) -> None:
@@ -239,7 +236,7 @@ async def _dragged(tx: Tx, calendar: Calendar, written: WrittenEvent) -> None:
         await calendar_events.mark_missing(tx, written)
         await jobs.enqueue(tx, calendar.account_id, "calendars", reservation.id, due=await tx.now())
     elif written.state is Written.CONFIRMED and written.changed_by_host is None:
-        await calendar_events.note_seen(tx, written, "moved", written.etag)
+        await flag(tx, calendar, written, "moved", written.etag)
 
 
 async def _ask_again(tx: Tx, calendar: Calendar, changed: Sequence[Change], *, otherwise: bool) -> None:
