@@ -8,8 +8,9 @@ import pytest
 
 from conftest import Clock
 from holdfirst.effects import confirm as confirming
-from holdfirst.effects import hold_calendars
+from holdfirst.effects import follow_host, hold_calendars
 from holdfirst.effects.reschedule import move as move_reservation
+from holdfirst.errors import ProviderUnavailable
 from holdfirst.flows import at_rest
 from holdfirst.flows.calendar_connections import disconnect
 from holdfirst.flows.confirm import Asks, ConfirmRequest
@@ -123,6 +124,36 @@ async def test_a_move_onto_somebody_else_is_not_followed(database: Database, con
     await read_calendars(shop)
     assert (await shop.read(one.id)).start == one.start
     assert await flag(shop, one) == "moved"
+
+
+async def test_a_move_onto_what_another_calendar_has_is_not_followed(database: Database, connect: Connect):
+    """Asked before it goes there: no reading has told of the other event yet."""
+    shop, connection = await open_practice(database, connect, when_moved=WhenMoved.FOLLOW)
+    one = await confirmed(shop)
+    known = await shop.database.run(calendars.calendars_of, connection)
+    [calendar] = [calendar for calendar in known if calendar.destination]
+    shop.calendars.put("two", "stranger", shop.slot(15), shop.slot(16))
+
+    async def moved(tx: Tx) -> None:
+        await tx.execute(
+            "update calendar_event set changed_by_host = 'moved' where calendar_id = $1", calendar.id
+        )
+
+    for hour, goes in ((15, False), (17, True)):
+        await shop.database.run(moved)
+        subject = f"{one.id}/{calendar.id}/{int(shop.slot(hour).timestamp() * 1000)}"
+        await follow_host.follow_event(shop.world, subject)
+        assert (await shop.read(one.id)).start == (shop.slot(hour) if goes else one.start)
+    assert (await shop.read(one.id)).calendar_verdict is CalendarVerdict.PENDING
+    await shop.work()
+    assert (await shop.read(one.id)).calendar_verdict is CalendarVerdict.CLEAN
+    shop.calendars.faults = {"busy": ["lost_before"] * 5}
+    subject = f"{one.id}/{calendar.id}/{int(one.start.timestamp() * 1000)}"
+    # Put back by now: nothing is asked for it.
+    await follow_host.follow_event(shop.world, subject)
+    await shop.database.run(moved)
+    with pytest.raises(ProviderUnavailable):
+        await follow_host.follow_event(shop.world, subject)
 
 
 async def test_another_length_is_only_flagged(database: Database, connect: Connect):

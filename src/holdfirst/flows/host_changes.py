@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 from holdfirst.flows.cancel import CancelRequest, cancel
 from holdfirst.flows.locked import lock_reservation_with_hosts
 from holdfirst.flows.outcome import became_another_time, tell_of_change
+from holdfirst.flows.reschedule import HostsUnasked, RescheduleRequest, must_be_asked
 from holdfirst.refusal import Refusal
 from holdfirst.reservation import lifecycle
+from holdfirst.reservation.calendar_gate import unasked
 from holdfirst.reservation.reservation import EndedBy, Status, lapses_at, status_at
 from holdfirst.store import calendar_events, calendars, catalog, jobs, reservations
 from holdfirst.store.calendar_events import WrittenEvent
@@ -37,25 +39,30 @@ async def flag(tx: Tx, calendar: Calendar, written: WrittenEvent, what: str, eta
         await tell_of_change(tx, calendar.account_id, what_of, await tx.now())
 
 
-async def follow(tx: Tx, reservation_id: str, calendar_id: str, start: datetime) -> bool:
-    """The reservation goes where its event went, if that time is free; else the flag stands. The host may book off
-    their own grid.
+async def follow(tx: Tx, request: RescheduleRequest, calendar_id: str) -> bool:
+    """The reservation goes where its event went, if that time is free, in the calendars too; else the flag stands. The host
+    may book off their own grid. Raises `HostsUnasked`.
     """
-    reservation = await lock_reservation_with_hosts(tx, reservation_id)
+    reservation = await lock_reservation_with_hosts(tx, request.reservation_id)
     event_type = await catalog.event_type_by_id(tx, reservation.event_type_id)
     assert event_type is not None
     now = await tx.now()
-    if status_at(reservation, now) is not Status.CONFIRMED or start <= now:
+    put_back = await calendar_events.changed_by_host(tx, reservation.id) != "moved"
+    if put_back or status_at(reservation, now) is not Status.CONFIRMED:
         return False
-    moved = lifecycle.moved(reservation, start, tuple(reservation.hosts))
-    if not await reservations.take_time(
-        tx, moved, moved.hosts, seats_max=event_type.rules.seats, live_until=lapses_at(reservation)
+    hosts, rules = tuple(reservation.hosts), event_type.rules
+    moved = lifecycle.moved(reservation, request.start, hosts)
+    may_go = request.start > now and request.heard.get(hosts, True)
+    if not may_go or not await reservations.take_time(
+        tx, moved, hosts, seats_max=rules.seats, live_until=lapses_at(reservation)
     ):
-        await tell_of_change(tx, moved.account_id, (reservation_id, calendar_id, "moved"), now)
+        await tell_of_change(tx, moved.account_id, (moved.id, calendar_id, "moved"), now)
         return False
+    if must_be_asked(request, rules, hosts):
+        raise HostsUnasked(hosts)
     # After this point it must succeed.
-    await reservations.save(tx, moved)
-    await calendar_events.unflag(tx, reservation_id, calendar_id)
+    await reservations.save(tx, unasked(moved, rules.calendar_check, now))
+    await calendar_events.unflag(tx, moved.id, calendar_id)
     await became_another_time(tx, reservation, moved, now)
     return True
 
