@@ -161,6 +161,30 @@ async def test_fast_answers_at_once_and_confirm_waits_for_the_verdict(database: 
     assert (await shop.read(late.id)).ended.by is EndedBy.CALENDAR
 
 
+async def test_fast_reads_what_it_has_not_heard_of_for_a_while(database: Database, clock: Clock):
+    """And only that; nothing is written for it. Who does not answer has nothing against it yet."""
+    shop = await open_practice(database, calendar_check="fast")
+    async with database.statement() as tx:
+        await tx.execute("update calendar set read_at = read_at - interval '5 minutes' where ref = 'two'")
+    shop.calendars.put("two", "stranger", shop.slot(9), shop.slot(10))
+    answer = await shop.reserve(shop.slot(9))
+    assert isinstance(answer, Refusal) and answer.code is Code.SLOT_TAKEN
+    assert (shop.calendars.calls["busy"], shop.calendars.calls["write"]) == (1, 0)
+    assert (await shop.held(shop.slot(10))).calendar_verdict == "pending"
+    shop.calendars.faults = {"busy": ["lost_before"]}
+    assert (await shop.held(shop.slot(11))).calendar_verdict == "pending"
+    assert shop.calendars.calls["busy"] == 3
+    await shop.work()
+    shop.calendars.take("two", "stranger")
+    async with database.statement() as tx:
+        await tx.execute("update job set due_at = the_clock() where kind = 'sync_calendar'")
+    await shop.work()
+    # Nobody has it, and what is read is not asked again.
+    asked = shop.calendars.calls["busy"]
+    await shop.held(shop.slot(9))
+    assert shop.calendars.calls["busy"] == asked
+
+
 async def test_strict_asks_once_more_after_a_while(database: Database, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("holdfirst.reservation.calendar_gate.SETTLE", timedelta(milliseconds=300))
     shop = await open_practice(database, calendar_check="strict")

@@ -122,6 +122,18 @@ async def calendars_of_move(
     return not await world.database.run(calendar_holds.strangers, plan, seen)
 
 
+async def something_known_late(world: World, reservation_id: str) -> bool:
+    """Under `fast`: whether a calendar of which we have not heard for a while has something then. Nothing is written, one
+    reading each; who does not answer has nothing against it yet.
+    """
+    plan = await world.database.run(calendar_holds.plan_of_old, reservation_id, world.limits)
+    if not plan.ask:
+        return False
+    seen = await asyncio.gather(*[_read(world, plan, one, HOLD_SECONDS_MAX) for one in plan.ask])
+    told = {one.calendar.id: found for one, found in zip(plan.ask, seen, strict=True) if found is not None}
+    return bool(await world.database.run(calendar_holds.strangers, plan, told))
+
+
 def calendar_unreachable() -> Refusal:
     return Refusal(
         Code.CALENDAR_UNREACHABLE,
