@@ -126,7 +126,7 @@ async def something_known_late(world: World, reservation_id: str) -> bool:
     """Under `fast`: whether a calendar of which we have not heard for a while has something then. Nothing is written, one
     reading each; who does not answer has nothing against it yet.
     """
-    plan = await world.database.run(calendar_holds.plan_of_old, reservation_id, world.limits)
+    plan = await world.database.run(calendar_holds.plan_of_unheard, reservation_id, world.limits)
     if not plan.ask:
         return False
     seen = await asyncio.gather(*[_read(world, plan, one, HOLD_SECONDS_MAX) for one in plan.ask])

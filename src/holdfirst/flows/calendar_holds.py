@@ -138,14 +138,14 @@ async def plan_of_move(tx: Tx, reservation_id: str, start: datetime, hosts: tupl
     )
 
 
-async def plan_of_old(tx: Tx, reservation_id: str, limits: Limits) -> Plan:
+async def plan_of_unheard(tx: Tx, reservation_id: str, limits: Limits) -> Plan:
     """Whom to ask about it because what we know of them is old; nothing is written."""
     reservation = await reservations.load(tx, reservation_id)
     assert reservation is not None
     asked = await plan_of_move(tx, reservation_id, reservation.start, tuple(reservation.hosts))
     since = asked.now - limits.calendar_poll * POLLS_MISSED_MAX
-    old = [one for one in asked.ask if one.calendar.read_at is None or one.calendar.read_at < since]
-    return replace(asked, ask=old)
+    unheard = [one for one in asked.ask if one.calendar.read_at is None or one.calendar.read_at < since]
+    return replace(asked, ask=unheard)
 
 
 def _wrong(
