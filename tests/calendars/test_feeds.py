@@ -262,6 +262,20 @@ async def test_a_host_with_a_feed_in_and_a_feed_out(
         again = await house.call("GET", address, key=None, if_none_match=shown.headers["etag"])
         assert (again.status_code, again.content) == (304, b"")
         assert (await house.call("GET", address.replace(".ics", "x.ics"), key=None)).status_code == 404
+        # Leaked, it is changed; and changed again.
+        seen = {address}
+        for _ in range(2):
+            turned = await house.ask("POST", f"/v1/hosts/{house.host}/calendar-feed/rotate", {})
+            assert (await house.call("GET", address, key=None)).status_code == 404
+            address = turned["calendar_feed"]
+            assert address not in seen and turned["calendar_feed_webcal"].partition("://")[::2] == (
+                "webcal",
+                address.partition("://")[2],
+            )
+            seen.add(address)
+            assert (await house.call("GET", address, key=None)).content == shown.content
+        renamed = await house.ask("PATCH", f"/v1/hosts/{house.host}", {"email": "host@example.org"})
+        assert renamed["calendar_feed"] == address
         await house.verb(held, "cancel")
         assert b"VEVENT" not in (await house.call("GET", address, key=None)).content
 

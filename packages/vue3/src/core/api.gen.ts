@@ -482,6 +482,7 @@ export type components = {
         /** HostAnswer */
         HostAnswer: {
             calendar_feed: string;
+            calendar_feed_webcal: string;
             /**
              * Format: date-time
              * @description RFC 3339, in UTC, with milliseconds.

@@ -6,3 +6,6 @@ alter table reservation add column taken_at timestamptz;
 -- a person to look at.
 alter table calendar_event add column called_off_at timestamptz;
 create index calendar_event_called_off on calendar_event (calendar_id, called_off_at) where called_off_at is not null;
+
+-- The address of a host's feed is made of this too: another number, another address.
+alter table host add column feed_version integer not null default 1;
