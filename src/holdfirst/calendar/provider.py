@@ -7,7 +7,7 @@ Whoever does not let us in any more raises `CalendarDenied`; that does not mend 
 import enum
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -140,6 +140,15 @@ class ConsentProvider(Protocol):
 
     async def secrets_for(self, code: str, redirect_uri: str, verifier: str) -> Mapping[str, str]:
         """What the host's consent is worth. Raises `CalendarDenied` where it is worth nothing."""
+        ...
+
+
+@runtime_checkable
+class RenewingProvider(Protocol):
+    """A company whose access runs out, and that gives other access for what the host gave us."""
+
+    async def renew_access(self, access: Access) -> timedelta:
+        """Other access, kept for the calls that follow; answers how long it lasts."""
         ...
 
 

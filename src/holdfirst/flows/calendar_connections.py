@@ -2,7 +2,7 @@
 """Calendar connections: which calendars of a host are asked, and which one receives. Credentials arrive here sealed."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from msgspec.structs import replace
@@ -29,6 +29,8 @@ from holdfirst.store.database import Tx
 
 CALENDARS_MAX = 25
 """Of one connection, asked without being chosen."""
+RENEWED_FIRST_AFTER = timedelta(minutes=10)
+"""What we were let in with a moment ago is fresh."""
 
 
 class WantedConnection(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,6 +173,9 @@ def _lost(before: set[str], there: set[str]) -> bool:
 async def _attend(tx: Tx, connection: Connection, now: datetime) -> None:
     """Read what is in use, and write there what stands already."""
     await calendars.mark_host(tx, connection.host_id)
+    await jobs.enqueue(
+        tx, connection.account_id, "renew_access", connection.id, due=now + RENEWED_FIRST_AFTER
+    )
     for calendar in await calendars.calendars_of(tx, connection.id):
         if calendar.in_use:
             await jobs.enqueue(tx, connection.account_id, "sync_calendar", calendar.id, due=now)
@@ -235,6 +240,23 @@ def _refusal_of(roles: Roles, known: dict[str, Calendar]) -> Refusal | None:
     return None
 
 
+class ToRenew(msgspec.Struct, frozen=True):
+    """`in_use`: one of its calendars is asked, or receives."""
+
+    connection: Connection
+    in_use: bool
+    now: datetime
+
+
+async def to_renew(tx: Tx, connection_id: str) -> ToRenew | None:
+    """None: nobody is let in there (any more)."""
+    connection = await calendars.load_connection(tx, connection_id)
+    if connection is None or connection.status is ConnectionStatus.PENDING:
+        return None
+    in_use = any(one.in_use for one in await calendars.calendars_of(tx, connection_id))
+    return ToRenew(connection, in_use, await tx.now())
+
+
 async def disconnect(tx: Tx, account_id: str, connection_id: str) -> Refusal | None:
     """It is asked no more; what we wrote there is taken away while its credentials last."""
     guess = await calendars.load_connection(tx, connection_id)
@@ -249,6 +271,7 @@ async def disconnect(tx: Tx, account_id: str, connection_id: str) -> Refusal | N
     await calendars.delete_connection(tx, connection_id)
     await calendars.mark_host(tx, connection.host_id)
     now = await tx.now()
+    await jobs.enqueue(tx, account_id, "renew_access", connection_id, due=now)
     for account, reservation_id in await calendar_events.to_adopt(tx, connection.host_id):
         await jobs.enqueue(tx, account, "calendars", reservation_id, due=now)
     reservations.announce_host(tx, connection.host_id)

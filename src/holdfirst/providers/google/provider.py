@@ -6,7 +6,7 @@ again under the id of the next generation (`EventGone` says so).
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -70,6 +70,9 @@ class Google:
         if "refresh_token" not in told:
             raise CalendarDenied("Google gave no lasting grant")
         return {"refresh_token": str(told["refresh_token"])}
+
+    async def renew_access(self, access: Access) -> timedelta:
+        return await self._calls.renew_access(access)
 
     async def discover(self, access: Access) -> Found:
         if shared := access.secrets.get("calendar"):

@@ -9,3 +9,9 @@ create index calendar_event_called_off on calendar_event (calendar_id, called_of
 
 -- The address of a host's feed is made of this too: another number, another address.
 alter table host add column feed_version integer not null default 1;
+
+-- Access that runs out is renewed ahead from now on, of those who let us in before as well.
+insert into job (key, account_id, kind, subject, due_at, created_at)
+select 'renew_access:' || id, account_id, 'renew_access', id, created_at, created_at
+from calendar_connection
+where provider in ('google', 'microsoft') and status <> 'pending' and deleted_at is null;
