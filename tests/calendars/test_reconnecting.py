@@ -4,13 +4,14 @@
 from collections.abc import Sequence
 
 from holdfirst.effects import connect_calendar
+from holdfirst.effects.examine_calendars import examine
 from holdfirst.flows import calendar_connections
 from holdfirst.flows.calendar_connections import Roles
 from holdfirst.refusal import Code, Refusal
 from holdfirst.store import calendars
 from holdfirst.store.calendars import Calendar
 from holdfirst.store.database import Database
-from shop import Shop
+from shop import Shop, open_shop
 
 from .test_two_ways import HOUR, confirmed, open_practice
 
@@ -84,3 +85,16 @@ async def test_who_chose_that_none_blocks_is_left_alone(database: Database):
     await choose(shop, connection, [], "")
     known = await reconnected(shop, connection, ["one", "three"])
     assert roles_of(known) == {"one": (False, False), "three": (False, False)}
+
+
+async def test_of_very_many_calendars_it_is_said_how_many_are_left_out(database: Database):
+    for count, said in ((26, "1 more calendars"), (25, None)):
+        shop = await open_shop(database, rules={"price": None})
+        shop.calendars.shelves = {f"c{number}": {} for number in range(count)}
+        connection = await shop.connect()
+        known = await shop.database.run(calendars.calendars_of, connection)
+        note = calendar_connections.left_out(known)
+        assert note is None if said is None else said in (note or "")
+        found = await examine(shop.world, repair=False)
+        assert any("more calendars" in one for one in found.notes) == (said is not None)
+        await shop.database.run(calendar_connections.disconnect, shop.account_id, connection)

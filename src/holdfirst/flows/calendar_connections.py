@@ -240,6 +240,15 @@ def _refusal_of(roles: Roles, known: dict[str, Calendar]) -> Refusal | None:
     return None
 
 
+def left_out(known: Sequence[Calendar]) -> str | None:
+    """In words, how many calendars of an account are not asked because there are so many; None: none is."""
+    asked = sum(one.blocking for one in known)
+    if asked != CALENDARS_MAX or len(known) == CALENDARS_MAX:
+        return None
+    more = len(known) - CALENDARS_MAX
+    return f"{more} more calendars do not block: {CALENDARS_MAX} at most do without being chosen; name them in `blocking`"
+
+
 class ToRenew(msgspec.Struct, frozen=True):
     """`in_use`: one of its calendars is asked, or receives."""
 
