@@ -7,9 +7,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
+
+from msgspec.structs import replace
 
 from holdfirst.calendar.calendar_event import CalendarEvent, Change, EventState, Occurrence
 from holdfirst.calendar.provider import (
@@ -50,6 +52,9 @@ class FakeCalendars:
     latency: float = 0.0
     lag: int = 0
     """So many of the newest changes are not told to those who read."""
+    age: timedelta = timedelta(0)
+    problem: str | None = None
+    """Readings are so old, and why."""
     on_call: Callable[[str, str], Awaitable[None]] = _nothing
     calls: Counter = field(default_factory=Counter)
     history: list[tuple[int, str, str, bool]] = field(default_factory=list)
@@ -86,7 +91,9 @@ class FakeCalendars:
     async def busy(self, place: Place, start: datetime, end: datetime) -> Busy:
         seen = await self._call("busy", lambda: list(self._seen(place.ref).values()))
         return Busy(
-            [Occurrence(one.uid, one.start, one.end) for one in seen if one.start < end and one.end > start]
+            [Occurrence(one.uid, one.start, one.end) for one in seen if one.start < end and one.end > start],
+            age=self.age,
+            problem=self.problem,
         )
 
     async def write(self, place: Place, event: CalendarEvent, etag: str | None) -> str:
@@ -128,7 +135,7 @@ class FakeCalendars:
                 whole=False,
             )
 
-        return await self._call("changes", read)
+        return replace(await self._call("changes", read), age=self.age, problem=self.problem)
 
     async def own(self, place: Place, marker: str) -> Sequence[Own]:
         def look() -> list[Own]:

@@ -73,12 +73,12 @@ class KeyRing:
         event_type_id = f"ety_{body}"
         return event_type_id if self._made(page_key, lambda key: _page_key(key, event_type_id)) else None
 
-    def feed_token(self, host_id: str) -> str:
+    def feed_token(self, host_id: str, version: int) -> str:
         """What opens a host's feed of reservations: in its address, as calendars want it; never stored."""
-        return _signed(self._keys[0], b"feed", host_id, size=24)
+        return _feed_token(self._keys[0], host_id, version)
 
-    def is_feed_token(self, token: str, host_id: str) -> bool:
-        return self._made(token, lambda key: _signed(key, b"feed", host_id, size=24))
+    def is_feed_token(self, token: str, host_id: str, version: int) -> bool:
+        return self._made(token, lambda key: _feed_token(key, host_id, version))
 
     def watch_secret(self, watch_id: str) -> str:
         """What a company says when it calls about a calendar that it watches for us; never stored."""
@@ -188,6 +188,11 @@ def _signed(key: bytes, purpose: bytes, text: str, size: int = 32) -> str:
 def _client_secret(key: bytes, reservation_id: str, version: int) -> str:
     tag = _signed(key, b"client secret", f"{reservation_id}|{version}")
     return f"{CLIENT_SECRET_PREFIX}{reservation_id.removeprefix('res_')}.{tag}"
+
+
+def _feed_token(key: bytes, host_id: str, version: int) -> str:
+    """The first one says nothing of its number: so it was before there were others."""
+    return _signed(key, b"feed", host_id if version == 1 else f"{host_id}.{version}", size=24)
 
 
 def _page_key(key: bytes, event_type_id: str) -> str:

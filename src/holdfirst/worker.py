@@ -22,6 +22,7 @@ from holdfirst.effects import (
     hold_calendars,
     payees,
     refund,
+    renew_access,
     send_mail,
     sync_calendar,
     tell_host,
@@ -91,9 +92,11 @@ KINDS: Mapping[str, Kind] = {
     "ask_calendars": Kind(hold_calendars.ask_again, wait_first=0.5, wait_max=60),
     "sync_calendar": Kind(sync_calendar.poll, wait_first=5, wait_max=300),
     "watch_calendar": Kind(watch_calendars.watch, wait_first=5, wait_max=3600),
+    "renew_access": Kind(renew_access.renew, wait_first=5, wait_max=3600),
     "follow_event": Kind(follow_host.follow_event),
     "cancel_deleted": Kind(follow_host.cancel_deleted),
     "tell_host": Kind(tell_host.tell_host, wait_first=5, wait_max=3600, attempts_max=40),
+    "tell_of_change": Kind(tell_host.tell_of_change, wait_first=5, wait_max=3600, attempts_max=40),
     "send_mail": Kind(send_mail.send_mail, wait_first=5, wait_max=3600, attempts_max=40),
 }
 """Kinds this version knows. A row of another kind is a newer version's: it is left alone."""

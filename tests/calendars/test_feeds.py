@@ -116,7 +116,14 @@ async def test_the_last_good_copy_serves_for_a_while(
         await feeds.busy(place(publisher), START, END)
         monkeypatch.setattr(ics, "FRESH_SECONDS", 0)
         publisher.status = 503
-        assert (await feeds.busy(place(publisher), START, END)).occurrences
+        window = (START - timedelta(days=1), START + timedelta(days=30))
+        copies = (
+            await feeds.busy(place(publisher), START, END),
+            await feeds.changes(place(publisher), None, {}, window),
+        )
+        # It says that it is old, and why.
+        assert copies[0].occurrences and copies[1].changed
+        assert all(one.age > timedelta(0) and "503" in (one.problem or "") for one in copies)
         monkeypatch.setattr(ics, "GOOD_SECONDS", 0)
         with pytest.raises(ProviderUnavailable):
             await feeds.busy(place(publisher), START, END)
@@ -273,6 +280,20 @@ async def test_a_host_with_a_feed_in_and_a_feed_out(
         again = await house.call("GET", address, key=None, if_none_match=shown.headers["etag"])
         assert (again.status_code, again.content) == (304, b"")
         assert (await house.call("GET", address.replace(".ics", "x.ics"), key=None)).status_code == 404
+        # Leaked, it is changed; and changed again.
+        seen = {address}
+        for _ in range(2):
+            turned = await house.ask("POST", f"/v1/hosts/{house.host}/calendar-feed/rotate", {})
+            assert (await house.call("GET", address, key=None)).status_code == 404
+            address = turned["calendar_feed"]
+            assert address not in seen and turned["calendar_feed_webcal"].partition("://")[::2] == (
+                "webcal",
+                address.partition("://")[2],
+            )
+            seen.add(address)
+            assert (await house.call("GET", address, key=None)).content == shown.content
+        renamed = await house.ask("PATCH", f"/v1/hosts/{house.host}", {"email": "host@example.org"})
+        assert renamed["calendar_feed"] == address
         await house.verb(held, "cancel")
         assert b"VEVENT" not in (await house.call("GET", address, key=None)).content
 

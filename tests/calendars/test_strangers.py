@@ -3,14 +3,17 @@
 caught by the next one, which comes before anything is firm. Each with its twin: without the guard, it is not caught.
 """
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
 from conftest import Clock
 from holdfirst.effects import confirm as confirming
+from holdfirst.effects.reschedule import move
 from holdfirst.flows import calendar_holds, with_calendars
 from holdfirst.flows.confirm import Asks, ConfirmRequest
+from holdfirst.flows.reschedule import RescheduleRequest
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.calendar_gate import Gate
 from holdfirst.reservation.reservation import EndedBy, Reservation, Status
@@ -182,6 +185,30 @@ async def test_fast_answers_at_once_and_confirm_waits_for_the_verdict(database: 
     assert (await shop.read(late.id)).ended.by is EndedBy.CALENDAR
 
 
+async def test_fast_reads_what_it_has_not_heard_of_for_a_while(database: Database, clock: Clock):
+    """And only that; nothing is written for it. Who does not answer has nothing against it yet."""
+    shop = await open_practice(database, calendar_check="fast")
+    async with database.statement() as tx:
+        await tx.execute("update calendar set read_at = read_at - interval '5 minutes' where ref = 'two'")
+    shop.calendars.put("two", "stranger", shop.slot(9), shop.slot(10))
+    answer = await shop.reserve(shop.slot(9))
+    assert isinstance(answer, Refusal) and answer.code is Code.SLOT_TAKEN
+    assert (shop.calendars.calls["busy"], shop.calendars.calls["write"]) == (1, 0)
+    assert (await shop.held(shop.slot(10))).calendar_verdict == "pending"
+    shop.calendars.faults = {"busy": ["lost_before"]}
+    assert (await shop.held(shop.slot(11))).calendar_verdict == "pending"
+    assert shop.calendars.calls["busy"] == 3
+    await shop.work()
+    shop.calendars.take("two", "stranger")
+    async with database.statement() as tx:
+        await tx.execute("update job set due_at = the_clock() where kind = 'sync_calendar'")
+    await shop.work()
+    # Nobody has it, and what is read is not asked again.
+    asked = shop.calendars.calls["busy"]
+    await shop.held(shop.slot(9))
+    assert shop.calendars.calls["busy"] == asked
+
+
 async def test_strict_asks_once_more_after_a_while(database: Database, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("holdfirst.reservation.calendar_gate.SETTLE", timedelta(milliseconds=300))
     shop = await open_practice(database, calendar_check="strict")
@@ -194,6 +221,21 @@ async def test_strict_asks_once_more_after_a_while(database: Database, monkeypat
     answer = await confirm(shop, held)
     assert isinstance(answer, Refusal) and answer.code is Code.CALENDAR_CONFLICT
     assert (await shop.read(held.id)).status is Status.RELEASED
+
+
+async def test_strict_waits_again_after_a_move(database: Database, monkeypatch: pytest.MonkeyPatch):
+    """However old the hold is: nobody could see it at that time before."""
+    monkeypatch.setattr("holdfirst.reservation.calendar_gate.SETTLE", timedelta(milliseconds=600))
+    shop = await open_practice(database, calendar_check="strict")
+    held = await shop.held(shop.slot(9), hold_seconds=900)
+    await asyncio.sleep(0.6)
+    shop.calendars.put("two", "stranger", shop.slot(11), shop.slot(12))
+    shop.calendars.lag = 4
+    request = RescheduleRequest(reservation_id=held.id, start=shop.slot(11), by=EndedBy.ACCOUNT)
+    assert isinstance(await move(shop.world, request), Reservation)
+    asyncio.get_running_loop().call_later(0.3, setattr, shop.calendars, "lag", 0)
+    answer = await confirm(shop, held)
+    assert isinstance(answer, Refusal) and answer.code is Code.CALENDAR_CONFLICT
 
 
 async def test_a_host_without_calendars_asks_the_database_no_more_often(

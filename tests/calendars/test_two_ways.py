@@ -9,8 +9,9 @@ import pytest
 from conftest import Clock
 from holdfirst.calendar.calendar_event import EventState
 from holdfirst.effects import confirm as confirming
-from holdfirst.effects import hold_calendars, sync_calendar
+from holdfirst.effects import follow_host, hold_calendars, sync_calendar
 from holdfirst.effects.reschedule import move as move_reservation
+from holdfirst.errors import ProviderUnavailable
 from holdfirst.flows import at_rest
 from holdfirst.flows.calendar_connections import disconnect
 from holdfirst.flows.confirm import Asks, ConfirmRequest
@@ -76,6 +77,34 @@ async def test_a_move_is_flagged(database: Database, connect: Connect):
     assert await flag(shop, one) is None
 
 
+async def test_what_we_have_put_right_is_flagged_no_more(database: Database, connect: Connect):
+    """Our own next write says where it stands."""
+    shop, _ = await open_practice(database, connect)
+    one = await confirmed(shop)
+    move(shop, shop.slot(15))
+    await read_calendars(shop)
+    assert await flag(shop, one) == "moved"
+    moved = await move_to(shop, one, shop.slot(11))
+    assert isinstance(moved, Reservation), moved
+    await read_calendars(shop)
+    assert [entry.start for entry in shop.calendars.ours()["one"]] == [shop.slot(11)]
+    assert await flag(shop, one) is None
+
+
+@pytest.mark.parametrize("hours", [1, 2])
+async def test_a_hold_that_was_dragged_away_is_put_back(database: Database, connect: Connect, hours: int):
+    shop, _ = await open_practice(database, connect)
+    held = await shop.held(hold_seconds=900)
+    move(shop, shop.slot(15), hours)
+    await read_calendars(shop)
+    for entries in shop.calendars.ours().values():
+        assert [(entry.start, entry.end) for entry in entries] == [(held.start, held.end)]
+    assert await flag(shop, held) is None
+    assert isinstance(await shop.release(held), Reservation)
+    await shop.work()
+    assert shop.calendars.ours() == {"one": [], "two": []}
+
+
 async def test_a_move_is_followed_where_that_was_chosen(database: Database, connect: Connect):
     shop, _ = await open_practice(database, connect, when_moved=WhenMoved.FOLLOW)
     one = await confirmed(shop)
@@ -97,6 +126,36 @@ async def test_a_move_onto_somebody_else_is_not_followed(database: Database, con
     await read_calendars(shop)
     assert (await shop.read(one.id)).start == one.start
     assert await flag(shop, one) == "moved"
+
+
+async def test_a_move_onto_what_another_calendar_has_is_not_followed(database: Database, connect: Connect):
+    """Asked before it goes there: no reading has told of the other event yet."""
+    shop, connection = await open_practice(database, connect, when_moved=WhenMoved.FOLLOW)
+    one = await confirmed(shop)
+    known = await shop.database.run(calendars.calendars_of, connection)
+    [calendar] = [calendar for calendar in known if calendar.destination]
+    shop.calendars.put("two", "stranger", shop.slot(15), shop.slot(16))
+
+    async def moved(tx: Tx) -> None:
+        await tx.execute(
+            "update calendar_event set changed_by_host = 'moved' where calendar_id = $1", calendar.id
+        )
+
+    for hour, goes in ((15, False), (17, True)):
+        await shop.database.run(moved)
+        subject = f"{one.id}/{calendar.id}/{int(shop.slot(hour).timestamp() * 1000)}"
+        await follow_host.follow_event(shop.world, subject)
+        assert (await shop.read(one.id)).start == (shop.slot(hour) if goes else one.start)
+    assert (await shop.read(one.id)).calendar_verdict is CalendarVerdict.PENDING
+    await shop.work()
+    assert (await shop.read(one.id)).calendar_verdict is CalendarVerdict.CLEAN
+    shop.calendars.faults = {"busy": ["lost_before"] * 5}
+    subject = f"{one.id}/{calendar.id}/{int(one.start.timestamp() * 1000)}"
+    # Put back by now: nothing is asked for it.
+    await follow_host.follow_event(shop.world, subject)
+    await shop.database.run(moved)
+    with pytest.raises(ProviderUnavailable):
+        await follow_host.follow_event(shop.world, subject)
 
 
 async def test_another_length_is_only_flagged(database: Database, connect: Connect):

@@ -81,6 +81,7 @@ async def record(tx: MemoryTx, ended: Sequence[Ended], doubtful_for: timedelta) 
         if row is None or row.token != event.token:
             continue
         same = event.generation == row.generation
+        stands = event.state in (Written.HOLD, Written.CONFIRMED)
         _put(
             tx,
             replace(
@@ -91,7 +92,7 @@ async def record(tx: MemoryTx, ended: Sequence[Ended], doubtful_for: timedelta) 
                 generation=event.generation,
                 uid=event.uid,
                 lease_until=None,
-                changed_by_host=row.changed_by_host if same else None,
+                changed_by_host=row.changed_by_host if same and not stands else None,
                 doubtful_until=tx.memory.clock() + doubtful_for if one.doubtful else None,
             ),
         )
@@ -114,6 +115,18 @@ async def next_generation(tx: MemoryTx, event: WrittenEvent, account_id: str) ->
 
 async def note_seen(tx: MemoryTx, event: WrittenEvent, changed_by_host: str | None, etag: str | None) -> None:
     await _update(tx, event, lambda _: True, changed_by_host=changed_by_host, etag=etag)
+
+
+async def call_off(tx: MemoryTx, event: WrittenEvent) -> None:
+    at = tx.memory.clock()
+    await _update(tx, event, lambda _: True, changed_by_host="deleted", etag=None, called_off_at=at)
+
+
+async def called_off_within(tx: MemoryTx, calendar_id: str, back: timedelta) -> int:
+    await tx.turn()
+    since = tx.memory.clock() - back
+    ours = (one for one in tx.rows("calendar_event") if one.calendar_id == calendar_id)
+    return sum(one.called_off_at is not None and one.called_off_at > since for one in ours)
 
 
 async def mark_missing(tx: MemoryTx, event: WrittenEvent) -> None:
@@ -163,12 +176,13 @@ def _live_claims(tx: MemoryTx, host_id: str) -> list[Claim]:
 
 async def sweep(tx: MemoryTx) -> None:
     await tx.turn()
-    long_ago = tx.memory.clock() - timedelta(hours=1)
+    long_ago, yesterday = (tx.memory.clock() - timedelta(hours=one) for one in (1, 24))
     for row in list(tx.rows("calendar_event")):
         reservation = tx.get("reservation", row.reservation_id)
         over = reservation.ended.at if reservation.ended else reservation.confirmed_at
         done = row.state is Written.ABSENT and row.doubtful_until is None and row.lease_until is None
-        if done and over is not None and over < long_ago:
+        counts = row.called_off_at is not None and row.called_off_at >= yesterday
+        if done and over is not None and over < long_ago and not counts:
             await tx.lock("calendar_event", row.reservation_id, row.calendar_id)
             tx.delete("calendar_event", (row.reservation_id, row.calendar_id))
 

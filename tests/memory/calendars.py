@@ -57,6 +57,12 @@ async def calendars_of_hosts(tx: MemoryTx, host_ids: Sequence[str]) -> list[tupl
     return sorted(let_in, key=lambda place: place[0].id)
 
 
+async def calendars_of(tx: MemoryTx, connection_id: str) -> list[Calendar]:
+    await tx.turn()
+    found = [one for one in tx.rows("calendar") if one.connection_id == connection_id]
+    return sorted(found, key=lambda one: one.id)
+
+
 async def load_calendar(tx: MemoryTx, calendar_id: str) -> tuple[Calendar, Connection] | None:
     await tx.turn()
     found: Calendar | None = tx.get("calendar", calendar_id)

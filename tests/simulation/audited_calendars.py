@@ -35,7 +35,12 @@ class CalendarAuditor:
     ) -> None:
         self._calendars, self._check, self._on_conflict = calendars, check, on_conflict
         self._begin = begin
+        self._moved: dict[str, datetime] = {}
         self.decisions = 0
+
+    def moved(self, row: Reservation, now: datetime) -> None:
+        """What was shown before was about another time. Decided a moment before it is committed."""
+        self._moved[row.id] = now - timedelta(seconds=ON_ITS_WAY_SECONDS)
 
     def held(self, row: Reservation, moment: float) -> None:
         """Somebody was told that it is theirs: it has been in every calendar, and each was read after that."""
@@ -61,7 +66,7 @@ class CalendarAuditor:
             return
         since = moment - AGE_SECONDS_MAX[self._check] - ON_ITS_WAY_SECONDS
         if self._check is CalendarCheck.STRICT:
-            since = max(since, self._moment_of(row.created_at) + SETTLE_SECONDS)
+            since = max(since, self._moment_of(self._moved.get(row.id, row.created_at)) + SETTLE_SECONDS)
         self._shown_clean(row, since, moment, what)
 
     def _shown_clean(self, row: Reservation, since: float, moment: float, what: str) -> None:

@@ -80,6 +80,7 @@ class Auditor:
         if (before.start, before.hosts) != (row.start, row.hosts):
             if was not in (Status.HELD, Status.CONFIRMED) or is_ is not was:
                 raise Broken(f"{row.id}: {was}, {is_}, and it was moved")
+            self._calendars.moved(row, now)
             self._left += [Left(host, before.start, before.end, now) for host in before.hosts]
         if was in (Status.RELEASED, Status.CANCELLED) and is_ is not was:
             raise Broken(f"{row.id}: {was} is final, and it became {is_}")

@@ -152,7 +152,7 @@ class CalendarCalls:
         """What a reading does to what we wrote."""
         same, chance, held = self.both.same, self.random, self.random.choice(self.both.held)
         for event in await self._events_of(held):
-            match chance.randrange(4):
+            match chance.randrange(5):
                 case 0:
                     word = chance.choice((None, "moved", "deleted"))
                     await same(
@@ -163,10 +163,14 @@ class CalendarCalls:
                     await same("missing", lambda tx, one=event: calendar_events.mark_missing(tx, one))
                 case 2:
                     await same("doubt", lambda tx, one=event: calendar_events.doubt(tx, one))
+                case 3:
+                    await same("call_off", lambda tx, one=event: calendar_events.call_off(tx, one))
                 case _:
                     pass
         await same("changed_by_host", lambda tx: calendar_events.changed_by_host(tx, held))
         name = self.calendar().id
+        back = timedelta(minutes=chance.choice((1, 10, 60)))
+        await same("called_off", lambda tx: calendar_events.called_off_within(tx, name, back))
         until = self.both.first + chance.randrange(4) * timedelta(minutes=30)
         await same("standing", lambda tx: calendar_events.standing(tx, name, until))
 

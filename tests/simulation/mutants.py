@@ -2,7 +2,7 @@
 """The simulated practice without one guard: each must be caught within a few seeds."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from races.exhaustive.mutants import _pins_nothing
 AUTHORIZE, SALE, UNCLOSEABLE = range(0, 9, 3), range(1, 9, 3), range(2, 9, 3)
 """Seeds by money mode: see `town.practice_of`."""
 ASKED, WRITTEN = range(6, 12, 3), range(6, 12)
+STRICT = range(23, 24)
 """Where hosts have calendars; the first with money that is authorised."""
 
 
@@ -84,6 +85,10 @@ def _open(*_: Any) -> Gate:
     return Gate.OPEN
 
 
+def _settled_since_it_was_made(row: Any) -> datetime:
+    return calendar_gate.SETTLE + row.created_at  # type: ignore[no-any-return]
+
+
 def _stays(row: Any, now: Any, *, destination: bool) -> EventState | None:
     return _wanted_state(row, now, destination=destination) or EventState.HOLD
 
@@ -111,6 +116,13 @@ MUTANTS = [
     ),
     Mutant("a job is finished without its token", jobs._mine, _newest, range(6), "P6"),
     Mutant("nobody asks the calendars before a capture", calendar_gate.gate, _open, ASKED, "P7"),
+    Mutant(
+        "strict asks at once after a move",
+        calendar_gate.settled_at,
+        _settled_since_it_was_made,
+        STRICT,
+        "P7",
+    ),
     Mutant("an event has no stable id", wanted.wanted_event, _under_another_id, WRITTEN, "P4"),
     Mutant("events stay after an end", wanted.wanted_state, _stays, range(8, 9), "P7"),
 ]

@@ -28,6 +28,7 @@ RIGHTS = {
     "GET /v1/hosts/{host:str}": "s",
     "PATCH /v1/hosts/{host:str}": "s",
     "DELETE /v1/hosts/{host:str}": "s",
+    "POST /v1/hosts/{host:str}/calendar-feed/rotate": "s",
     "PUT /v1/hosts/{host:str}/busy/{key:str}": "s",
     "DELETE /v1/hosts/{host:str}/busy/{key:str}": "s",
     "POST /v1/event-types": "s",

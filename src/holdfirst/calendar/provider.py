@@ -6,13 +6,15 @@ Whoever does not let us in any more raises `CalendarDenied`; that does not mend 
 
 import enum
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Protocol
+from datetime import datetime, timedelta
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from holdfirst.calendar.calendar_event import CalendarEvent, Change, Occurrence
 from holdfirst.payment.provider import Notification
+
+NOW = timedelta(0)
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,15 +54,20 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Busy(msgspec.Struct, frozen=True):
-    """What takes time in a window, our own events included; `notes`: what could not be understood."""
+    """What takes time in a window, our own events included; `notes`: what could not be understood.
+
+    `age`, `problem`: how long ago this was true, and why nobody can say what is true now.
+    """
 
     occurrences: Sequence[Occurrence]
     notes: Sequence[str] = ()
+    age: timedelta = NOW
+    problem: str | None = None
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """Since `token`. `removed` are hints: a server may be mistaken. `whole`: everything there is, so that what is not
-    among `changed` and was not `known` to be unchanged is gone.
+    among `changed` and was not `known` to be unchanged is gone. `age`, `problem`: as in `Busy`.
     """
 
     changed: Sequence[Change]
@@ -69,6 +76,8 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     whole: bool
     unchanged: Sequence[str] = ()
     notes: Sequence[str] = ()
+    age: timedelta = NOW
+    problem: str | None = None
 
 
 class Own(msgspec.Struct, frozen=True):
@@ -131,6 +140,15 @@ class ConsentProvider(Protocol):
 
     async def secrets_for(self, code: str, redirect_uri: str, verifier: str) -> Mapping[str, str]:
         """What the host's consent is worth. Raises `CalendarDenied` where it is worth nothing."""
+        ...
+
+
+@runtime_checkable
+class RenewingProvider(Protocol):
+    """A company whose access runs out, and that gives other access for what the host gave us."""
+
+    async def renew_access(self, access: Access) -> timedelta:
+        """Other access, kept for the calls that follow; answers how long it lasts."""
         ...
 
 

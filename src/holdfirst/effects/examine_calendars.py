@@ -16,6 +16,7 @@ from holdfirst.effects.watch_calendars import addresses
 from holdfirst.effects.world import World
 from holdfirst.errors import CalendarDenied, ProviderUnavailable
 from holdfirst.flows import calendar_repair
+from holdfirst.flows.calendar_connections import left_out
 from holdfirst.flows.calendar_repair import Standing
 from holdfirst.store import calendar_watches, calendars
 from holdfirst.store.calendar_watches import WatchState
@@ -43,7 +44,10 @@ async def examine(world: World, *, repair: bool) -> Examined:
             wrong.append(f"{connection.id}: broken: {connection.problem}")
         elif connection.problem is not None:
             notes.append(f"{connection.id}: {connection.problem}")
-        for calendar in await world.database.run(calendars.calendars_of, connection.id):
+        known = await world.database.run(calendars.calendars_of, connection.id)
+        if (note := left_out(known)) is not None:
+            notes.append(f"{connection.id}: {note}")
+        for calendar in known:
             if calendar.in_use:
                 found = await _watched(world, calendar, connection)
                 wrong += [f"{calendar.id}: {one}" for one in found.wrong]

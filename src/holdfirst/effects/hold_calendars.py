@@ -7,6 +7,7 @@ is seen by the next one, which comes before money moves.
 """
 
 import asyncio
+import contextlib
 import enum
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,6 +16,7 @@ from holdfirst.calendar.calendar_event import Occurrence
 from holdfirst.calendar.provider import EventGone
 from holdfirst.clock import monotonic
 from holdfirst.effects.calendar_desk import calling
+from holdfirst.effects.dragged_events import take_back
 from holdfirst.effects.world import World
 from holdfirst.errors import CalendarDenied, HoldfirstError, ProviderUnavailable
 from holdfirst.flows import calendar_health, calendar_holds
@@ -120,6 +122,18 @@ async def calendars_of_move(
     return not await world.database.run(calendar_holds.strangers, plan, seen)
 
 
+async def something_known_late(world: World, reservation_id: str) -> bool:
+    """Under `fast`: whether a calendar of which we have not heard for a while has something then. Nothing is written, one
+    reading each; who does not answer has nothing against it yet.
+    """
+    plan = await world.database.run(calendar_holds.plan_of_unheard, reservation_id, world.limits)
+    if not plan.ask:
+        return False
+    seen = await asyncio.gather(*[_read(world, plan, one, HOLD_SECONDS_MAX) for one in plan.ask])
+    told = {one.calendar.id: found for one, found in zip(plan.ask, seen, strict=True) if found is not None}
+    return bool(await world.database.run(calendar_holds.strangers, plan, told))
+
+
 def calendar_unreachable() -> Refusal:
     return Refusal(
         Code.CALENDAR_UNREACHABLE,
@@ -152,6 +166,10 @@ def _failures(wrote: Wrote) -> list[HoldfirstError]:
 async def _write(world: World, one: ToWrite, seconds: float) -> Outcome:
     try:
         async with calling(world, one.calendar, one.connection, seconds) as desk:
+            if one.written.changed_by_host == "moved":
+                # A calendar in which nobody lets us look does not keep us from writing in this one.
+                with contextlib.suppress(ProviderUnavailable, CalendarDenied):
+                    await take_back(world, desk, one.calendar, one.written.uid)
             if one.event is None:
                 await desk.provider.delete(desk.place, one.written.uid, one.written.etag)
                 return Outcome()
@@ -197,6 +215,11 @@ async def _read(world: World, plan: Plan, one: ToAsk, seconds: float) -> Sequenc
         return None
     except CalendarDenied:
         return None
+    if busy.problem is not None:
+        await world.database.run(calendar_health.unreachable, one.connection.id, busy.problem)
+        if plan.rules.calendar_check is CalendarCheck.STRICT:
+            # What was true a while ago is no word on now.
+            return None
     return busy.occurrences
 
 

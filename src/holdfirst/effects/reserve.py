@@ -3,7 +3,7 @@
 
 import msgspec
 
-from holdfirst.effects.hold_calendars import Heard, calendar_unreachable, hold
+from holdfirst.effects.hold_calendars import Heard, calendar_unreachable, hold, something_known_late
 from holdfirst.effects.world import World
 from holdfirst.errors import Busy
 from holdfirst.flows import calendar_holds, keyed
@@ -112,11 +112,15 @@ async def _in_calendars(
     event_type = wanted.offer.event_type
     if not reservation.in_calendars:
         return Made(reservation, event_type)
+    key = reservations.key_of(wanted.item)
     if event_type.rules.calendar_check in (CalendarCheck.LOCAL, CalendarCheck.FAST):
         # The job, which is due now, writes and asks; under `fast`, confirm waits for its verdict.
         world.database.on_announce({(CHANNEL, "")})
+        fast = event_type.rules.calendar_check is CalendarCheck.FAST
+        if fast and await something_known_late(world, reservation.id):
+            await world.database.run(calendar_holds.found_taken, reservation.id, key, world.limits)
+            return await _taken(world, wanted.offer, request)
         return Made(reservation, event_type)
-    key = reservations.key_of(wanted.item)
     judged = await _asked(world, reservation.id, request, key, wanted.offer)
     return judged if isinstance(judged, Refusal) else Made(judged, event_type)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read what changed in a calendar. A poll, a push and a person who asks run the same; the same reading twice is one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import structlog
@@ -9,19 +9,20 @@ import structlog
 from holdfirst.calendar.calendar_event import Change, marker
 from holdfirst.calendar.provider import Changes
 from holdfirst.effects.calendar_desk import calling
+from holdfirst.effects.dragged_events import found_elsewhere
 from holdfirst.effects.hold_calendars import CALL_SECONDS_MAX
 from holdfirst.effects.watch_calendars import addresses
 from holdfirst.effects.world import World
 from holdfirst.errors import CalendarDenied, HoldfirstError, ProviderUnavailable
 from holdfirst.flows import calendar_health, calendar_sync, calendar_watches
-from holdfirst.flows.calendar_sync import ToSync
+from holdfirst.flows.calendar_sync import Missing, ToSync
 from holdfirst.store.calendars import Calendar, Connection
 
 log = structlog.get_logger(__name__)
 
 READ_SECONDS_MAX = 50.0
 """All of a large calendar, once a day; a job's lease is longer."""
-ASKED_FOR_MAX = 20
+ASKED_FOR_MAX = 10
 """Events of ours that a reading says are gone, and that are asked for one by one."""
 RARELY = 4
 """Where a company's calls come through, it is asked so many times less often. A change that it did not tell ends that."""
@@ -76,29 +77,41 @@ async def sync(world: World, asked: ToSync) -> None:
     """Raises `ProviderUnavailable` or `CalendarDenied`; then nothing has changed."""
     async with calling(world, asked.calendar, asked.connection, READ_SECONDS_MAX) as desk:
         changes = await desk.provider.changes(desk.place, asked.token, asked.etags, asked.window)
-    missing = await _really_gone(world, asked, changes)
+    missing = await _whereabouts(world, asked, changes)
     taken = await world.database.run(calendar_sync.take_in, asked, changes, missing)
-    await world.database.run(calendar_health.answered, asked.connection.id)
+    if changes.problem is None:
+        await world.database.run(calendar_health.answered, asked.connection.id)
+    else:
+        await world.database.run(calendar_health.unreachable, asked.connection.id, changes.problem)
     if taken is not None:
         await _sweep(world, asked, taken.strays)
 
 
-async def _really_gone(world: World, asked: ToSync, changes: Changes) -> Mapping[str, str]:
-    """A server may be mistaken about what went: of our own events it is asked again."""
+async def _whereabouts(world: World, asked: ToSync, changes: Changes) -> Missing:
+    """A server may be mistaken about what went: of our own events it is asked again, and the account's other calendars too."""
     missing = calendar_sync.gone(asked, changes)
     mark = marker(asked.calendar.account_id)
     # What has only another name now needs no question.
     seen = {one.uid for one in changes.changed}
     ours = [ref for ref, uid in missing.items() if uid.startswith(mark) and uid not in seen]
     if not ours:
-        return missing
+        return Missing(missing)
     # What is not asked for in this reading is not gone in this reading.
-    not_gone = set(ours[ASKED_FOR_MAX:])
+    kept, elsewhere, unsure = set(ours[ASKED_FOR_MAX:]), {}, False
     async with calling(world, asked.calendar, asked.connection, CALL_SECONDS_MAX) as desk:
         for ref in ours[:ASKED_FOR_MAX]:
             if await desk.provider.find(desk.place, missing[ref]) is not None:
-                not_gone.add(ref)
-    return {ref: uid for ref, uid in missing.items() if ref not in not_gone}
+                kept.add(ref)
+                continue
+            try:
+                if await found_elsewhere(world, desk, asked.calendar, missing[ref]):
+                    elsewhere[ref] = missing[ref]
+            except (ProviderUnavailable, CalendarDenied):
+                # A calendar that nobody uses closes nobody; but it may be there.
+                kept.add(ref)
+                unsure = True
+    away = kept | elsewhere.keys()
+    return Missing({ref: uid for ref, uid in missing.items() if ref not in away}, elsewhere, unsure)
 
 
 async def _sweep(world: World, asked: ToSync, strays: Sequence[Change]) -> None:

@@ -2,7 +2,7 @@
 """Calendar connections: which calendars of a host are asked, and which one receives. Credentials arrive here sealed."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 from msgspec.structs import replace
@@ -13,7 +13,8 @@ from holdfirst.calendar.provider import Found
 from holdfirst.flows import calendar_health, calendar_watches
 from holdfirst.flows.hosts import no_such_host
 from holdfirst.refusal import Code, Refusal, invalid
-from holdfirst.reservation.calendar_gate import first_verdict
+from holdfirst.reservation.calendar_gate import unasked
+from holdfirst.reservation.event_type import CalendarCheck
 from holdfirst.reservation.reservation import Status, status_at
 from holdfirst.store import calendar_events, calendars, catalog, jobs, reservations
 from holdfirst.store.calendars import (
@@ -28,6 +29,8 @@ from holdfirst.store.database import Tx
 
 CALENDARS_MAX = 25
 """Of one connection, asked without being chosen."""
+RENEWED_FIRST_AFTER = timedelta(minutes=10)
+"""What we were let in with a moment ago is fresh."""
 
 
 class WantedConnection(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,18 +123,27 @@ async def let_in_again(tx: Tx, connection_id: str, found: Found, sealed: bytes) 
 
 
 async def _take_up(tx: Tx, connection: Connection, found: Found, *, first: bool) -> None:
-    """Calendars that are new; those that are no longer there go."""
+    """Calendars that are new; those that are no longer there go. Where none is left that blocks, or none that receives, it is
+    as at first: nobody has chosen that all of the host's time is free.
+    """
     zone = await calendars.hosts_zone(tx, connection.host_id)
     known = {one.ref: one for one in await calendars.calendars_of(tx, connection.id)}
-    for ref in known.keys() - {one.ref for one in found.calendars}:
+    there = {one.ref for one in found.calendars}
+    for ref in known.keys() - there:
         await calendars.forget_calendar(tx, known[ref].id)
         await calendar_watches.wish(tx, known[ref])
-    receiving = any(one.destination for one in known.values()) or not first
+    blocks = first or _lost({ref for ref, one in known.items() if one.blocking}, there)
+    receives = first or _lost({ref for ref, one in known.items() if one.destination}, there)
     for position, one in enumerate(found.calendars):
-        if one.ref in known:
+        before = known.get(one.ref)
+        blocking = (blocks and position < CALENDARS_MAX) or (before is not None and before.blocking)
+        destination = receives and (before.writable if before is not None else one.writable)
+        receives = receives and not destination
+        if before is not None:
+            destination = destination or before.destination
+            if (blocking, destination) != (before.blocking, before.destination):
+                await calendars.set_roles(tx, before.id, blocking=blocking, destination=destination)
             continue
-        destination = one.writable and not receiving
-        receiving = receiving or destination
         await calendars.insert_calendar(
             tx,
             Calendar(
@@ -143,7 +155,7 @@ async def _take_up(tx: Tx, connection: Connection, found: Found, *, first: bool)
                 name=one.name,
                 time_zone=one.time_zone if one.time_zone and is_zone(one.time_zone) else zone,
                 writable=one.writable,
-                blocking=first and position < CALENDARS_MAX,
+                blocking=blocking,
                 destination=destination,
                 token=None,
                 whole_at=None,
@@ -153,9 +165,17 @@ async def _take_up(tx: Tx, connection: Connection, found: Found, *, first: bool)
         )
 
 
+def _lost(before: set[str], there: set[str]) -> bool:
+    """There were some, and none of them is left."""
+    return bool(before) and not before & there
+
+
 async def _attend(tx: Tx, connection: Connection, now: datetime) -> None:
     """Read what is in use, and write there what stands already."""
     await calendars.mark_host(tx, connection.host_id)
+    await jobs.enqueue(
+        tx, connection.account_id, "renew_access", connection.id, due=now + RENEWED_FIRST_AFTER
+    )
     for calendar in await calendars.calendars_of(tx, connection.id):
         if calendar.in_use:
             await jobs.enqueue(tx, connection.account_id, "sync_calendar", calendar.id, due=now)
@@ -173,11 +193,9 @@ async def adopt(tx: Tx, host_id: str, now: datetime) -> None:
         if not reservation.in_calendars:
             event_type = await catalog.event_type_by_id(tx, reservation.event_type_id)
             assert event_type is not None
-            held = status_at(reservation, now) is Status.HELD
-            verdict = first_verdict(event_type.rules.calendar_check) if held else None
-            await reservations.save(
-                tx, replace(reservation, in_calendars=True, calendar_verdict=verdict, verified_at=None)
-            )
+            asked = status_at(reservation, now) is Status.HELD
+            check = event_type.rules.calendar_check if asked else CalendarCheck.LOCAL
+            await reservations.save(tx, unasked(reservation, check, now))
         await jobs.enqueue(tx, account_id, "calendars", reservation_id, due=now)
 
 
@@ -222,6 +240,32 @@ def _refusal_of(roles: Roles, known: dict[str, Calendar]) -> Refusal | None:
     return None
 
 
+def left_out(known: Sequence[Calendar]) -> str | None:
+    """In words, how many calendars of an account are not asked because there are so many; None: none is."""
+    asked = sum(one.blocking for one in known)
+    if asked != CALENDARS_MAX or len(known) == CALENDARS_MAX:
+        return None
+    more = len(known) - CALENDARS_MAX
+    return f"{more} more calendars do not block: {CALENDARS_MAX} at most do without being chosen; name them in `blocking`"
+
+
+class ToRenew(msgspec.Struct, frozen=True):
+    """`in_use`: one of its calendars is asked, or receives."""
+
+    connection: Connection
+    in_use: bool
+    now: datetime
+
+
+async def to_renew(tx: Tx, connection_id: str) -> ToRenew | None:
+    """None: nobody is let in there (any more)."""
+    connection = await calendars.load_connection(tx, connection_id)
+    if connection is None or connection.status is ConnectionStatus.PENDING:
+        return None
+    in_use = any(one.in_use for one in await calendars.calendars_of(tx, connection_id))
+    return ToRenew(connection, in_use, await tx.now())
+
+
 async def disconnect(tx: Tx, account_id: str, connection_id: str) -> Refusal | None:
     """It is asked no more; what we wrote there is taken away while its credentials last."""
     guess = await calendars.load_connection(tx, connection_id)
@@ -236,6 +280,7 @@ async def disconnect(tx: Tx, account_id: str, connection_id: str) -> Refusal | N
     await calendars.delete_connection(tx, connection_id)
     await calendars.mark_host(tx, connection.host_id)
     now = await tx.now()
+    await jobs.enqueue(tx, account_id, "renew_access", connection_id, due=now)
     for account, reservation_id in await calendar_events.to_adopt(tx, connection.host_id):
         await jobs.enqueue(tx, account, "calendars", reservation_id, due=now)
     reservations.announce_host(tx, connection.host_id)

@@ -39,6 +39,10 @@ DOUBT = timedelta(seconds=60)
 """How long a request that was given up may still arrive."""
 
 
+POLLS_MISSED_MAX = 6
+"""What was read within so many polls is known; the slowest come after four, where a company tells us of changes."""
+
+
 class ToWrite(msgspec.Struct, frozen=True, kw_only=True):
     """`event` None: it is to be taken away. `lost`: what stands there was not known before."""
 
@@ -132,6 +136,16 @@ async def plan_of_move(tx: Tx, reservation_id: str, start: datetime, hosts: tupl
         again_at=None,
         now=now,
     )
+
+
+async def plan_of_unheard(tx: Tx, reservation_id: str, limits: Limits) -> Plan:
+    """Whom to ask about it because what we know of them is old; nothing is written."""
+    reservation = await reservations.load(tx, reservation_id)
+    assert reservation is not None
+    asked = await plan_of_move(tx, reservation_id, reservation.start, tuple(reservation.hosts))
+    since = asked.now - limits.calendar_poll * POLLS_MISSED_MAX
+    unheard = [one for one in asked.ask if one.calendar.read_at is None or one.calendar.read_at < since]
+    return replace(asked, ask=unheard)
 
 
 def _wrong(
@@ -326,6 +340,18 @@ async def _end(
 
 
 Key = tuple[str, str]
+
+
+async def found_taken(tx: Tx, reservation_id: str, key: Key | None, limits: Limits) -> None:
+    """A hold that was made a moment ago, and that a calendar is against: nobody is given it, and its key may be used again."""
+    reservation = await reservations.lock(tx, reservation_id)
+    assert reservation is not None
+    attempts = await payments.lock_all(tx, reservation_id)
+    now = await tx.now()
+    if key is not None:
+        await idempotency.forget(tx, *key)
+    if status_at(reservation, now) is Status.HELD:
+        await _end(tx, verified(reservation, CalendarVerdict.CONFLICT, now), attempts, now, limits)
 
 
 async def answer(tx: Tx, reservation_id: str, key: Key) -> bool:

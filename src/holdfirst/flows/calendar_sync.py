@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from holdfirst.calendar.calendar_event import Change, marker
 from holdfirst.calendar.provider import Changes
-from holdfirst.flows.host_changes import event_deleted, event_moved
-from holdfirst.reservation.reservation import Status, status_at
+from holdfirst.flows.host_changes import event_deleted, event_moved, flag
+from holdfirst.reservation.reservation import Reservation, Status, status_at
 from holdfirst.store import calendar_events, calendar_items, calendar_watches, calendars, jobs, reservations
 from holdfirst.store.calendar_events import Written, WrittenEvent
 from holdfirst.store.calendar_watches import Told
@@ -44,6 +44,17 @@ class ToSync(msgspec.Struct, frozen=True, kw_only=True):
     def etags(self) -> dict[str, str]:
         """What need not be sent again; nothing, where all of it is to be worked out anew."""
         return {ref: etag for ref, (etag, _) in self.known.items()} if self.token is not None else {}
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """What is not there any more, ref → uid: gone, or in another calendar of the account (ours alone are looked for there).
+
+    `unsure`: of one of ours nobody could say; the next reading is to tell of it again.
+    """
+
+    gone: Mapping[str, str]
+    elsewhere: Mapping[str, str] = {}
+    unsure: bool = False
 
 
 class Synced(msgspec.Struct, frozen=True):
@@ -91,16 +102,15 @@ def gone(asked: ToSync, changes: Changes) -> dict[str, str]:
     return found
 
 
-async def take_in(tx: Tx, asked: ToSync, changes: Changes, missing: Mapping[str, str]) -> Synced | None:
+async def take_in(tx: Tx, asked: ToSync, changes: Changes, missing: Missing) -> Synced | None:
     """All of it and the token in one transaction. None: somebody else has read on meanwhile."""
     calendar = asked.calendar
     await reservations.lock_hosts(tx, [calendar.host_id])
     latest = await calendars.load_calendar(tx, calendar.id)
     if latest is None or latest[0].token != asked.calendar.token or not latest[0].in_use:
         return None
-    ours = await calendar_events.by_uid(
-        tx, calendar.id, [one.uid for one in changes.changed] + list(missing.values())
-    )
+    uids = [*(one.uid for one in changes.changed), *missing.gone.values(), *missing.elsewhere.values()]
+    ours = await calendar_events.by_uid(tx, calendar.id, uids)
     known = await calendar_events.known(tx, [one.uid for one in changes.changed])
     strays = _strays(changes, marker(calendar.account_id), {uid for uid, _, _ in known})
     of_host = {uid for uid, _, host_id in known if host_id == calendar.host_id}
@@ -110,32 +120,47 @@ async def take_in(tx: Tx, asked: ToSync, changes: Changes, missing: Mapping[str,
         for one in changes.changed
         if one not in strays
     ]
-    await calendar_items.drop_items(tx, calendar, list(missing))
+    await calendar_items.drop_items(tx, calendar, list(missing.gone))
     await calendar_items.put_items(tx, calendar, changed)
+    # Known as before, so that it is asked about when all is read again, and not each time.
+    away = [Change(ref=ref, etag="", uid=uid) for ref, uid in missing.elsewhere.items()]
+    await calendar_items.put_items(tx, calendar, away)
     whole_at = asked.now if changes.whole else None
     await calendar_items.record_reading(
         tx,
         calendar.id,
-        # Whoever dies before the strays are taken away is told of them again.
-        calendar.token if strays else changes.token,
-        asked.now,
+        # Whoever dies before the strays are taken away is told of them again; as is who could not ask about one of ours.
+        calendar.token if strays or missing.unsure else changes.token,
+        asked.now - changes.age,
         whole_at,
         list(dict.fromkeys(changes.notes))[:10],
     )
-    if changed or missing:
+    if changed or missing.gone:
         reservations.announce_host(tx, calendar.host_id)
         if not changes.whole:
             await calendar_watches.doubt(tx, calendar.id, calendar.read_at)
     seen = {one.uid: one for one in changes.changed}
-    cancelled = 0
-    for written in sorted(ours.values(), key=lambda one: one.reservation_id):
-        if written.uid in seen:
-            await _seen(tx, calendar, written, seen[written.uid])
-        else:
-            cancelled += await _missed(tx, calendar, written, cancelled)
-    otherwise = bool(missing) or any(one.ref in asked.known for one in changed)
+    await _our_own(tx, calendar, list(ours.values()), seen, set(missing.elsewhere.values()))
+    otherwise = bool(missing.gone) or any(one.ref in asked.known for one in changed)
     await _ask_again(tx, calendar, changed, otherwise=otherwise)
     return Synced(strays)
+
+
+async def _our_own(
+    tx: Tx,
+    calendar: Calendar,
+    ours: Sequence[WrittenEvent],
+    seen: Mapping[str, Change],
+    elsewhere: Collection[str],
+) -> None:
+    """What became of our own events, in the order in which reservations are locked."""
+    for written in sorted(ours, key=lambda one: one.reservation_id):
+        if written.uid in seen:
+            await _seen(tx, calendar, written, seen[written.uid])
+        elif written.uid in elsewhere:
+            await _dragged(tx, calendar, written)
+        else:
+            await _missed(tx, calendar, written)
 
 
 def _strays(changes: Changes, mark: str, known: Collection[str]) -> list[Change]:
@@ -157,33 +182,61 @@ async def _seen(tx: Tx, calendar: Calendar, written: WrittenEvent, seen: Change)
         return
     if seen.etag == written.etag or written.state is Written.UNKNOWN:
         return
-    there = (seen.start, seen.end)
-    if seen.start is None or seen.end is None or there == (reservation.start, reservation.end):
+    if seen.start is None or seen.end is None or _whole_seconds(seen) == _whole_seconds(reservation):
         await calendar_events.note_seen(tx, written, None, seen.etag)
-    elif seen.end - seen.start == reservation.end - reservation.start and written.state is Written.CONFIRMED:
+    elif written.state is Written.HOLD:
+        await _put_back(tx, calendar, written, seen.etag)
+    elif seen.end - seen.start == reservation.end - reservation.start:
         await event_moved(tx, calendar, written, seen.start, seen.etag)
     else:
-        # A hold that was moved, or another length: nothing to follow, but somebody should know.
-        await calendar_events.note_seen(tx, written, "moved", seen.etag)
+        # Another length: nothing to follow, but somebody should know.
+        await flag(tx, calendar, written, "moved", seen.etag)
 
 
-async def _missed(tx: Tx, calendar: Calendar, written: WrittenEvent, so_far: int) -> bool:
-    """One of ours is gone, and the server was asked twice. A hold is written again; a firm one is the host's word.
-    Answers whether it is to be cancelled.
+def _whole_seconds(one: Change | Reservation) -> tuple[datetime, datetime]:
+    """Calendars know no smaller ones."""
+    assert one.start is not None and one.end is not None
+    return one.start.replace(microsecond=0), one.end.replace(microsecond=0)
+
+
+async def _put_back(tx: Tx, calendar: Calendar, written: WrittenEvent, etag: str) -> None:
+    """A hold stands for a time that somebody is just paying for, where everybody is to see it: it is ours to place. Flagged
+    until it is written again.
     """
+    await calendar_events.note_seen(tx, written, "moved", etag)
+    await calendar_events.doubt(tx, written)
+    await jobs.enqueue(tx, calendar.account_id, "calendars", written.reservation_id, due=await tx.now())
+
+
+async def _missed(tx: Tx, calendar: Calendar, written: WrittenEvent) -> None:
+    """One of ours is gone, and the server was asked twice. A hold is written again; a firm one is the host's word."""
     reservation = await reservations.lock(tx, written.reservation_id)
     assert reservation is not None
     now = await tx.now()
     if written.state not in (Written.HOLD, Written.CONFIRMED) or written.lease_until is not None:
-        return False
+        return
     if reservation.end <= now:
         # A host who tidies up last week calls nothing off.
-        return False
+        return
     if status_at(reservation, now) is Status.CONFIRMED and written.state is Written.CONFIRMED:
-        return await event_deleted(tx, calendar, written, so_far=so_far)
+        await event_deleted(tx, calendar, written)
+        return
     await calendar_events.mark_missing(tx, written)
     await jobs.enqueue(tx, calendar.account_id, "calendars", reservation.id, due=now)
-    return False
+
+
+async def _dragged(tx: Tx, calendar: Calendar, written: WrittenEvent) -> None:
+    """The host has put it into another calendar of theirs: it stands, nothing is called off. What we write next stands here
+    again.
+    """
+    reservation = await reservations.lock(tx, written.reservation_id)
+    assert reservation is not None
+    if written.state is Written.HOLD and written.lease_until is None:
+        await calendar_events.note_seen(tx, written, "moved", None)
+        await calendar_events.mark_missing(tx, written)
+        await jobs.enqueue(tx, calendar.account_id, "calendars", reservation.id, due=await tx.now())
+    elif written.state is Written.CONFIRMED and written.changed_by_host is None:
+        await flag(tx, calendar, written, "moved", written.etag)
 
 
 async def _ask_again(tx: Tx, calendar: Calendar, changed: Sequence[Change], *, otherwise: bool) -> None:

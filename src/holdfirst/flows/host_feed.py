@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A host's confirmed reservations as a calendar to subscribe to: for calendars that nobody can write into."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from holdfirst.calendar.calendar_event import CalendarEvent, EventState
@@ -12,10 +13,12 @@ from holdfirst.store.database import Tx
 BACK = timedelta(days=30)
 
 
-async def host_feed(tx: Tx, host_id: str) -> bytes | None:
-    """The same bytes while nothing changes. None: there is no such host."""
-    name = await calendars.hosts_name(tx, host_id)
-    if name is None:
+async def host_feed(tx: Tx, host_id: str, opens: Callable[[int], bool]) -> bytes | None:
+    """The same bytes while nothing changes. `opens`: whether the address that was asked is the one of this number. None: there
+    is no such host, or they have another address by now.
+    """
+    found = await calendars.feed_of(tx, host_id)
+    if found is None or not opens(found[1]):
         return None
     events: list[tuple[CalendarEvent, datetime]] = []
     rules = {}
@@ -27,4 +30,4 @@ async def host_feed(tx: Tx, host_id: str) -> bytes | None:
         event = wanted_event(one, rules[one.event_type_id], f"{one.id}@holdfirst", EventState.CONFIRMED)
         assert one.confirmed_at is not None
         events.append((event, one.confirmed_at))
-    return to_feed(name, events)
+    return to_feed(found[0], events)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from holdfirst import ids
 from holdfirst.availability.schedule import Schedule
@@ -58,13 +59,24 @@ async def change_host(tx: Tx, account_id: str, host_id: str, patch: dict[str, An
         return form
     if (refusal := await _refusal_of(tx, account_id, form)) is not None:
         return refusal
-    host = _host(form, host_id, account_id, form.slug or before.slug, before.created_at)
+    host = replace(
+        _host(form, host_id, account_id, form.slug or before.slug, before.created_at),
+        feed_version=before.feed_version,
+    )
     if host.slug != before.slug and await catalog.host_slug_taken(tx, account_id, host.slug):
         return _slug_taken()
     if not await catalog.save_host(tx, host):
         return _slug_taken()
     reservations.announce_host(tx, host_id)
     return host
+
+
+async def rotate_feed(tx: Tx, account_id: str, host_id: str) -> Host | Refusal:
+    """Whoever has the address of their feed that was reads nothing any more."""
+    if await catalog.load_host(tx, account_id, host_id) is None:
+        return no_such_host()
+    await calendars.rotate_feed(tx, host_id)
+    return await catalog.load_host(tx, account_id, host_id) or no_such_host()
 
 
 async def delete_host(tx: Tx, account_id: str, host_id: str) -> Refusal | None:

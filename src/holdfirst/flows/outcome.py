@@ -69,3 +69,12 @@ async def send_mail(tx: Tx, reservation: Reservation, mail: Mail, now: datetime,
 async def tell_host(tx: Tx, account_id: str, connection_id: str, now: datetime) -> None:
     """That a calendar of theirs cannot be read any more, and that they are closed because of it."""
     await jobs.enqueue(tx, account_id, "tell_host", connection_id, due=now)
+
+
+async def tell_of_change(tx: Tx, account_id: str, what_of: tuple[str, str, str], now: datetime) -> None:
+    """The host, that they moved or deleted a booking's event, and that nothing follows from it. `what_of`: the reservation,
+    the calendar, and which of the two.
+    """
+    # The moment makes one mail of one change: it is in the Message-ID.
+    subject = "/".join((*what_of, str(int(now.timestamp() * 1000))))
+    await jobs.enqueue(tx, account_id, "tell_of_change", subject, due=now)

@@ -73,18 +73,19 @@ async def reschedule(tx: Tx, request: RescheduleRequest) -> Reservation | Refusa
             tx, moved, hosts, seats_max=rules.seats, live_until=lapses_at(reservation)
         ):
             connected = any(host.connected for host in offer.hosts if host.id in hosts)
-            if connected and _must_be_asked(request, rules, hosts):
+            if connected and must_be_asked(request, rules, hosts):
                 raise HostsUnasked(hosts)
             # After this point it must succeed.
             if reservation.in_calendars or connected:
-                moved = unasked(moved, rules.calendar_check)
+                moved = unasked(moved, rules.calendar_check, now)
             await reservations.save(tx, moved)
             await became_another_time(tx, reservation, moved, now)
             return moved
     return slot_taken()
 
 
-def _must_be_asked(request: RescheduleRequest, rules: EventTypeRules, hosts: tuple[str, ...]) -> bool:
+def must_be_asked(request: RescheduleRequest, rules: EventTypeRules, hosts: tuple[str, ...]) -> bool:
+    """Before the time is theirs."""
     return rules.calendar_check is not CalendarCheck.LOCAL and hosts not in request.heard
 
 

@@ -7,7 +7,7 @@ while, so that a server that is down for minutes closes nobody.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -32,12 +32,17 @@ REF = "feed"
 
 
 class Copy(msgspec.Struct, frozen=True):
-    """What was fetched, when, and what its publisher calls this state of it."""
+    """What was fetched, when, and what its publisher calls this state of it. `problem`: why there is no newer one."""
 
     body: bytes
     etag: str | None
     modified: str | None
     good_at: float
+    problem: str | None = None
+
+    @property
+    def age(self) -> timedelta:
+        return timedelta(seconds=monotonic() - self.good_at)
 
     @property
     def digest(self) -> str:
@@ -63,25 +68,33 @@ class Ics:
         return Found(calendars=[FoundCalendar(ref=REF, name=name, time_zone=None, writable=False)])
 
     async def busy(self, place: Place, start: datetime, end: datetime) -> Busy:
-        reading = await self._read(
-            place, await self._copy(address_of(place.access.secrets["url"])), start, end
-        )
-        return Busy(
-            [Occurrence(one.uid, *span) for one in reading.events for span in one.busy], reading.notes
-        )
+        copy = await self._copy(address_of(place.access.secrets["url"]))
+        reading = await self._read(place, copy, start, end)
+        occurrences = [Occurrence(one.uid, *span) for one in reading.events for span in one.busy]
+        return Busy(occurrences, reading.notes, copy.age, copy.problem)
 
     async def changes(
         self, place: Place, token: str | None, known: Mapping[str, str], window: tuple[datetime, datetime]
     ) -> Changes:
         copy = await self._copy(address_of(place.access.secrets["url"]))
         if token == copy.digest:
-            return Changes(changed=(), removed=(), token=token, whole=False)
+            return Changes(
+                changed=(), removed=(), token=token, whole=False, age=copy.age, problem=copy.problem
+            )
         reading = await self._read(place, copy, *window)
         changed = [
             Change(ref=one.uid, etag="", uid=one.uid, busy=one.busy, start=one.start, end=one.end)
             for one in reading.events
         ]
-        return Changes(changed=changed, removed=(), token=copy.digest, whole=True, notes=reading.notes)
+        return Changes(
+            changed=changed,
+            removed=(),
+            token=copy.digest,
+            whole=True,
+            notes=reading.notes,
+            age=copy.age,
+            problem=copy.problem,
+        )
 
     async def write(self, place: Place, event: CalendarEvent, etag: str | None) -> NoReturn:
         raise CalendarDenied("a feed cannot be written to")
@@ -109,10 +122,10 @@ class Ics:
             return last
         try:
             return await self._fetched(url)
-        except ProviderUnavailable:
+        except ProviderUnavailable as error:
             if last is None or monotonic() - last.good_at > GOOD_SECONDS:
                 raise
-            return last
+            return msgspec.structs.replace(last, problem=str(error))
 
     async def _fetched(self, url: str) -> Copy:
         last = self._copies.get(url)

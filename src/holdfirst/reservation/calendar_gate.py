@@ -17,7 +17,7 @@ FRESH = {
 }
 """How old a verdict may be where it decides."""
 SETTLE = timedelta(seconds=5)
-"""Under `strict`, what is asked so soon after the hold does not count: a calendar's reads may lag behind its writes."""
+"""Under `strict`, what is asked so soon after the time was taken does not count: a calendar's reads may lag behind its writes."""
 
 
 class Gate(enum.StrEnum):
@@ -44,7 +44,7 @@ def gate(reservation: Reservation, check: CalendarCheck, now: datetime) -> Gate:
 
 def settled_at(reservation: Reservation) -> datetime:
     """From when on an answer counts under `strict`."""
-    return reservation.created_at + SETTLE
+    return (reservation.taken_at or reservation.created_at) + SETTLE
 
 
 def first_verdict(check: CalendarCheck) -> CalendarVerdict | None:
@@ -56,9 +56,15 @@ def verified(reservation: Reservation, verdict: CalendarVerdict, asked_at: datet
     return replace(reservation, calendar_verdict=verdict, verified_at=asked_at)
 
 
-def unasked(reservation: Reservation, check: CalendarCheck) -> Reservation:
-    """It is in calendars, and what they said was about another time."""
-    return replace(reservation, in_calendars=True, calendar_verdict=first_verdict(check), verified_at=None)
+def unasked(reservation: Reservation, check: CalendarCheck, now: datetime) -> Reservation:
+    """It is in calendars, and what they said, if anything, was about another time."""
+    return replace(
+        reservation,
+        in_calendars=True,
+        calendar_verdict=first_verdict(check),
+        verified_at=None,
+        taken_at=now,
+    )
 
 
 def given_up(

@@ -190,6 +190,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     connected: bool = False
     """Whether a calendar of theirs is asked; known where an offer is read."""
+    feed_version: int = 1
+    """The address of their feed is made of it; known where a host is read."""
 
 
 class Offer(msgspec.Struct, frozen=True):

@@ -110,6 +110,8 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     calendar_verdict: CalendarVerdict | None = None
     verified_at: datetime | None = None
     """As of when the verdict holds."""
+    taken_at: datetime | None = None
+    """Since when its calendars have had its present time to take in; None: since it was made."""
 
     @property
     def priced(self) -> bool:

@@ -34,6 +34,8 @@ class WrittenEvent(msgspec.Struct, frozen=True, kw_only=True):
     lease_until: datetime | None
     token: int
     changed_by_host: str | None
+    called_off_at: datetime | None = None
+    """When its deletion was taken for the host's word that the reservation is off."""
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -120,12 +122,15 @@ async def lease(
 
 
 async def record(tx: Tx, ended: Sequence[Ended], doubtful_for: timedelta) -> None:
-    """How writes ended; one statement. Where somebody else has the lease by now, nothing is recorded."""
+    """How writes ended; one statement. Where somebody else has the lease by now, nothing is recorded. What stands as it should
+    is not as a host changed it any more.
+    """
     await tx.execute(
         """
         update calendar_event event set state = ended.state, fingerprint = ended.fingerprint, etag = ended.etag,
             generation = ended.generation, uid = ended.uid, lease_until = null,
-            changed_by_host = case when ended.generation = event.generation then event.changed_by_host end,
+            changed_by_host = case when ended.generation = event.generation and ended.state in ('absent', 'unknown')
+                then event.changed_by_host end,
             doubtful_until = case when ended.doubtful then the_clock() + $10::interval end
         from unnest(
             $1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::integer[], $8::text[],
@@ -173,6 +178,26 @@ async def note_seen(tx: Tx, event: WrittenEvent, changed_by_host: str | None, et
         changed_by_host,
         etag,
     )
+
+
+async def call_off(tx: Tx, event: WrittenEvent) -> None:
+    """The host deleted it, and so called the reservation off."""
+    await tx.execute(
+        "update calendar_event set changed_by_host = 'deleted', etag = null, called_off_at = the_clock()"
+        " where reservation_id = $1 and calendar_id = $2",
+        event.reservation_id,
+        event.calendar_id,
+    )
+
+
+async def called_off_within(tx: Tx, calendar_id: str, back: timedelta) -> int:
+    """How many were called off in this calendar from `back` ago on."""
+    count: int = await tx.value(
+        "select count(*) from calendar_event where calendar_id = $1 and called_off_at > the_clock() - $2::interval",
+        calendar_id,
+        back,
+    )
+    return count
 
 
 async def unflag(tx: Tx, reservation_id: str, calendar_id: str) -> None:
@@ -240,13 +265,14 @@ async def flagged(tx: Tx, host_id: str) -> list[str]:
 
 async def sweep(tx: Tx) -> None:
     """Forget what is gone for good. Not at once: a reading that began before it went still tells of it, and whoever takes
-    that in must know it as ours.
+    that in must know it as ours. What was called off counts for a day.
     """
     await tx.execute(
         """
         delete from calendar_event using reservation
         where reservation.id = reservation_id and calendar_event.state = 'absent' and doubtful_until is null
           and lease_until is null and coalesce(ended_at, confirmed_at) < the_clock() - interval '1 hour'
+          and (called_off_at is null or called_off_at < the_clock() - interval '1 day')
         """
     )
 
@@ -343,4 +369,5 @@ def _event(row: asyncpg.Record) -> WrittenEvent:
         lease_until=row["lease_until"],
         token=row["token"],
         changed_by_host=row["changed_by_host"],
+        called_off_at=row["called_off_at"],
     )

@@ -314,10 +314,14 @@ async def is_live(tx: Tx, calendar_id: str) -> bool:
     return live
 
 
-async def hosts_name(tx: Tx, host_id: str) -> str | None:
-    """None: there is no such host, whosever it was."""
-    name: str | None = await tx.value("select name from host where id = $1 and deleted_at is null", host_id)
-    return name
+async def feed_of(tx: Tx, host_id: str) -> tuple[str, int] | None:
+    """A host's name, and which address of their feed counts. None: there is no such host, whosever it was."""
+    row = await tx.row("select name, feed_version from host where id = $1 and deleted_at is null", host_id)
+    return None if row is None else (row["name"], row["feed_version"])
+
+
+async def rotate_feed(tx: Tx, host_id: str) -> None:
+    await tx.execute("update host set feed_version = feed_version + 1 where id = $1", host_id)
 
 
 async def hosts_zone(tx: Tx, host_id: str) -> str:

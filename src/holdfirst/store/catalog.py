@@ -59,7 +59,7 @@ async def delete_host(tx: Tx, host_id: str) -> None:
 
 async def load_host(tx: Tx, account_id: str, host_id: str) -> Host | None:
     row = await tx.row(
-        f"select {_HOST} from host where account_id = $1 and id = $2 and deleted_at is null",
+        f"select {_HOST}, feed_version from host where account_id = $1 and id = $2 and deleted_at is null",
         account_id,
         host_id,
     )
@@ -69,7 +69,7 @@ async def load_host(tx: Tx, account_id: str, host_id: str) -> Host | None:
 async def hosts(tx: Tx, account_id: str, *, before: str | None = None, limit: int = 1000) -> list[Host]:
     """Newest first."""
     rows = await tx.rows(
-        f"select {_HOST} from host where account_id = $1 and deleted_at is null"
+        f"select {_HOST}, feed_version from host where account_id = $1 and deleted_at is null"
         " and ($2::text is null or id < $2) order by id desc limit $3",
         account_id,
         before,
@@ -122,6 +122,7 @@ def _host(row: asyncpg.Record) -> Host:
         metadata=msgspec.json.decode(row["metadata"]),
         created_at=row["created_at"],
         connected=row.get("connected", False),
+        feed_version=row.get("feed_version", 1),
     )
 
 

@@ -279,13 +279,14 @@ begin
             id, account_id, livemode, event_type_id, status, start, "end", buffer_before_minutes,
             buffer_after_minutes, hosts, seats, held_until, hold_seconds, created_at, price_minor, currency,
             payment_account_id, customer, guests, answers, metadata, holder_address, holder_email,
-            in_calendars, calendar_verdict
+            in_calendars, calendar_verdict, told
         )
         select id, account_id, livemode, event_type_id, 'held', start, "end", buffer_before_minutes,
             buffer_after_minutes, hosts, seats, until, hold_seconds, created, price_minor, currency,
             payees ->> hosts[1], customer, guests, answers, metadata,
             decode(holder_address, 'hex'), decode(holder_email, 'hex'),
-            coalesce(connected && hosts, false), case when connected && hosts then verdict end
+            coalesce(connected && hosts, false), case when connected && hosts then verdict end,
+            (connected && hosts and verdict = 'pending') is not true
         from held
     )
     insert into job (key, account_id, kind, subject, due_at, created_at)

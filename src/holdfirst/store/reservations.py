@@ -112,7 +112,7 @@ async def save(tx: Tx, reservation: Reservation) -> None:
             confirmed_at = $12, price_minor = $13, currency = $14, payment_account_id = $15, paid_by = $16,
             payment_reference = $17, customer = $18, guests = $19, answers = $20, metadata = $21, sequence = $22,
             ended_by = $23, ended_at = $24, ended_code = $25, cancel_arguments = $26, secret_version = $27,
-            in_calendars = $28, calendar_verdict = $29, verified_at = $30
+            in_calendars = $28, calendar_verdict = $29, verified_at = $30, taken_at = $31
         where id = $1
         """,
         *_values(reservation),
@@ -169,6 +169,7 @@ def _values(reservation: Reservation) -> tuple[object, ...]:
         reservation.in_calendars,
         reservation.calendar_verdict,
         reservation.verified_at,
+        reservation.taken_at,
     )
 
 
@@ -355,4 +356,5 @@ def from_row(row: asyncpg.Record) -> Reservation:
         in_calendars=row["in_calendars"],
         calendar_verdict=CalendarVerdict(row["calendar_verdict"]) if row["calendar_verdict"] else None,
         verified_at=row["verified_at"],
+        taken_at=row["taken_at"],
     )

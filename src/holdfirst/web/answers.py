@@ -57,6 +57,8 @@ class HostAnswer(msgspec.Struct, kw_only=True):
     created_at: Instant
     calendar_feed: str
     """What a calendar subscribes to for this host's confirmed reservations: whoever has it reads them."""
+    calendar_feed_webcal: str
+    """The same, as a link that opens the calendar program of whoever clicks it."""
 
 
 class BusyAnswer(msgspec.Struct):
@@ -209,6 +211,7 @@ def host_answer(host: Host, *, livemode: bool, calendar_feed: str) -> HostAnswer
         metadata=host.metadata,
         created_at=z(host.created_at),
         calendar_feed=calendar_feed,
+        calendar_feed_webcal=f"webcal://{calendar_feed.partition('://')[2]}",
     )
 
 

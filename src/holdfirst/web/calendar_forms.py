@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from holdfirst.calendar.provider import CalendarProvider
+from holdfirst.flows.calendar_connections import left_out
 from holdfirst.refusal import Refusal, invalid
 from holdfirst.reservation.shape import problem_of
 from holdfirst.reservation.text import Line, Url, url_fault
@@ -96,7 +97,7 @@ class Problem(msgspec.Struct):
 
 
 class ConnectionAnswer(msgspec.Struct, kw_only=True):
-    """`locks`: holds are written into each blocking calendar; false: some can only be read."""
+    """`locks`: holds are written into each blocking calendar; false: some can only be read. `notes`: what is worth knowing."""
 
     id: str
     livemode: bool
@@ -108,6 +109,7 @@ class ConnectionAnswer(msgspec.Struct, kw_only=True):
     destination: str | None
     freshness: Freshness
     last_error: Problem | None
+    notes: Sequence[str]
     when_broken: WhenBroken
     when_moved: WhenMoved
     when_deleted: WhenDeleted
@@ -200,6 +202,7 @@ def connection_answer(
             z(min(known)) if known and len(known) == len(read) else None, z_or_none(connection.answered_at)
         ),
         last_error=None if problem is None else Problem(problem, z_or_none(connection.problem_since)),
+        notes=[note for note in (left_out(calendars),) if note is not None],
         when_broken=connection.when_broken,
         when_moved=connection.when_moved,
         when_deleted=connection.when_deleted,

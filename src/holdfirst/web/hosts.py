@@ -13,7 +13,7 @@ from holdfirst.store.database import Tx
 from holdfirst.web import paging
 from holdfirst.web.answers import BusyAnswer, HostAnswer, Page, host_answer
 from holdfirst.web.instants import z
-from holdfirst.web.operation import SECRET, Answer, Call, Operation, Patch
+from holdfirst.web.operation import SECRET, Answer, Call, Empty, Operation, Patch
 from holdfirst.web.problems import Problem
 from holdfirst.web.requests import Busy, Paging
 
@@ -51,6 +51,15 @@ async def change_host(call: Call) -> Answer:
     return Answer(_told(call, changed))
 
 
+async def rotate_feed(call: Call) -> Answer:
+    async def work(tx: Tx) -> Host | Refusal:
+        return await hosts.rotate_feed(tx, call.who.account_id, call.path["host"])
+
+    done = await call.once(work, lambda host: (200, {"id": host.id}))
+    told = _told(call, await _load(call, call.path["host"]))
+    return Answer(told, 200, REPLAYED if isinstance(done, Replay) else {})
+
+
 async def delete_host(call: Call) -> Answer:
     await call.run(hosts.delete_host, call.who.account_id, call.path["host"])
     return Answer(status=204)
@@ -83,7 +92,7 @@ async def _load(call: Call, host_id: str) -> Host:
 
 
 def _told(call: Call, host: Host) -> HostAnswer:
-    token = call.world.key_ring.feed_token(host.id)
+    token = call.world.key_ring.feed_token(host.id, host.feed_version)
     feed = f"{call.world.public_url}/calendars/{host.id}/{token}.ics"
     return host_answer(host, livemode=call.who.livemode, calendar_feed=feed)
 
@@ -126,6 +135,14 @@ OPERATIONS: list[Operation] = [
         answer=None,
         status=204,
         refusals=(*_GONE, Code.STILL_IN_USE),
+    ),
+    _host(
+        method="POST",
+        path="/v1/hosts/{host:str}/calendar-feed/rotate",
+        summary="Give a host's feed another address; the one before opens nothing any more",
+        endpoint=rotate_feed,
+        body=Empty,
+        refusals=_GONE,
     ),
     _host(
         method="PUT",

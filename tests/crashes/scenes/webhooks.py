@@ -4,9 +4,11 @@
 from collections import defaultdict
 from typing import Any
 
+from crashes.practices import practice
 from holdfirst.store.database import Tx
 from house import House
 
+from .calendar_holds import LATER
 from .case import Case, later, scene, verb
 
 ENDPOINTS = "/v1/webhook-endpoints"
@@ -51,6 +53,23 @@ async def tell_a_hold(house: House, clock: Any) -> Case:
     await endpoint(house)
     held = await house.held("free")
     return Case(held=held, path=None, ends="held", then=each_was_heard, after=nobody_listens)
+
+
+@scene
+async def tell_a_hold_when_its_calendars_have_answered(house: House, clock: Any) -> Case:
+    """Once, whoever asks them again after a death."""
+    here = await practice(house)
+    body = await here.wish(house)
+    await endpoint(house)
+    case = Case(path="/v1/reservations", body=body, ends="held", practice=here, waits=LATER)
+
+    async def then(house: House) -> None:
+        await each_was_heard(house)
+        assert set(await told(house)) <= {"reservation.held", "reservation.released", "reservation.expired"}
+        assert (await told(house))[0] == "reservation.held"
+
+    case.statuses, case.then, case.after = (201,), then, nobody_listens
+    return case
 
 
 @scene

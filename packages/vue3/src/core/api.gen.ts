@@ -112,7 +112,7 @@ export type components = {
         ConfirmBy: "client_secret" | "payment" | "secret_key";
         /**
          * ConnectionAnswer
-         * @description `locks`: holds are written into each blocking calendar; false: some can only be read.
+         * @description `locks`: holds are written into each blocking calendar; false: some can only be read. `notes`: what is worth knowing.
          */
         ConnectionAnswer: {
             authorize_url?: string;
@@ -129,6 +129,7 @@ export type components = {
             last_error: components["schemas"]["Problem"] | null;
             livemode: boolean;
             locks: boolean;
+            notes: string[];
             provider: string;
             status: components["schemas"]["ConnectionStatus"];
             when_broken: components["schemas"]["WhenBroken"];
@@ -482,6 +483,7 @@ export type components = {
         /** HostAnswer */
         HostAnswer: {
             calendar_feed: string;
+            calendar_feed_webcal: string;
             /**
              * Format: date-time
              * @description RFC 3339, in UTC, with milliseconds.

@@ -3,6 +3,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -85,6 +86,11 @@ class GoogleCalls:
             if answer.status != 401 or _NOT_CALLED in answer.body:
                 return answer
         raise CalendarDenied("Google does not accept the access token")
+
+    async def renew_access(self, access: Access) -> timedelta:
+        await self._token(access, fresh=True)
+        good_until = self._tokens[_account(access)][1] + RENEWED_SECONDS_BEFORE
+        return timedelta(seconds=good_until - monotonic())
 
     async def _token(self, access: Access, *, fresh: bool) -> str:
         """Kept until shortly before it runs out."""

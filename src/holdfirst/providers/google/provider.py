@@ -72,6 +72,9 @@ class Google:
             raise CalendarDenied("Google gave no lasting grant")
         return {"refresh_token": str(told["refresh_token"])}
 
+    async def renew_access(self, access: Access) -> timedelta:
+        return await self._calls.renew_access(access)
+
     async def discover(self, access: Access) -> Found:
         if shared := access.secrets.get("calendar"):
             await self._take_up(access, shared)

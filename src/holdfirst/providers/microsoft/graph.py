@@ -4,6 +4,7 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -118,6 +119,12 @@ class Graph:
                 return answer
             refused = token
         raise CalendarDenied("Microsoft does not accept the access token; connect again")
+
+    async def renew_access(self, access: Access) -> timedelta:
+        refresh = access.secrets["refresh_token"]
+        known = self._tokens.get(refresh)
+        await self._token(access, known.text if known is not None else None)
+        return timedelta(seconds=self._tokens[refresh].good_until + RENEWED_SECONDS_BEFORE - monotonic())
 
     async def _token(self, access: Access, refused: str | None) -> str:
         """Kept until shortly before it runs out; renewed by one at a time, and the refresh token with it."""

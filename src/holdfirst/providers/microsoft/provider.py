@@ -63,6 +63,9 @@ class Microsoft:
             raise CalendarDenied("Microsoft gave no lasting grant")
         return {"refresh_token": grant.refresh_token}
 
+    async def renew_access(self, access: Access) -> timedelta:
+        return await self._graph.renew_access(access)
+
     async def discover(self, access: Access) -> Found:
         """The account's own calendar first: it receives unless somebody says otherwise."""
         listed, _ = await self._graph.pages(access, "/me/calendars", {"$top": 100})
