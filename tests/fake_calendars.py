@@ -22,7 +22,7 @@ from holdfirst.calendar.provider import (
     Own,
     Place,
 )
-from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.errors import CalendarDenied, CalendarRefused, ProviderUnavailable
 
 
 @dataclass
@@ -45,6 +45,8 @@ class FakeCalendars:
 
     shelves: dict[str, dict[str, Entry]] = field(default_factory=lambda: {"one": {}, "two": {}})
     read_only: set[str] = field(default_factory=set)
+    refuses: set[str] = field(default_factory=set)
+    """Calendars that were writable when they were listed, and take nothing."""
     faults: dict[str, list[str]] = field(default_factory=dict)
     denied: bool = False
     latency: float = 0.0
@@ -91,6 +93,7 @@ class FakeCalendars:
 
     async def write(self, place: Place, event: CalendarEvent, etag: str | None) -> str:
         def commit() -> str:
+            self._open(place.ref)
             there = self.shelves[place.ref].get(event.uid)
             if there is None and etag is not None:
                 raise EventGone
@@ -100,7 +103,11 @@ class FakeCalendars:
         return await self._call("write", commit)
 
     async def delete(self, place: Place, uid: str, etag: str | None) -> None:
-        await self._call("delete", lambda: self.take(place.ref, uid))
+        def commit() -> None:
+            self._open(place.ref)
+            self.take(place.ref, uid)
+
+        await self._call("delete", commit)
 
     async def find(self, place: Place, uid: str) -> str | None:
         def look() -> str | None:
@@ -140,6 +147,10 @@ class FakeCalendars:
 
         return await self._call("own", look)
 
+    def _open(self, ref: str) -> None:
+        if ref in self.refuses:
+            raise CalendarRefused("403: read only")
+
     def _seen(self, ref: str) -> dict[str, Entry]:
         """The shelf as those who read are told of it."""
         hidden = {
@@ -171,7 +182,7 @@ class FakeCalendars:
 def _quietly(commit: Callable[[], Any]) -> None:
     try:
         commit()
-    except EventGone:
+    except (EventGone, CalendarRefused):
         return
 
 

@@ -5,7 +5,8 @@ HoldfirstError
 ├── Busy                     a lock was waited for longer than the limit
 ├── DatabaseUnavailable      no connection, or it broke; the outcome may be unknown
 ├── ProviderUnavailable      a company did not answer in time
-├── CalendarDenied           a calendar does not let us in, or not do that
+├── CalendarDenied           a calendar account does not let us in
+├── CalendarRefused          a calendar does not take what we write; the account lets us in all the same
 ├── ConfigurationError       settings that cannot work; said in words a person can act on
 └── EmbeddedPostgresError    the server in the data directory cannot be started or used
 """
@@ -28,7 +29,11 @@ class ProviderUnavailable(HoldfirstError):
 
 
 class CalendarDenied(HoldfirstError):
-    """A calendar account does not let us in, or does not let us do that; asking again does not help."""
+    """A calendar account does not let us in, or does not let us read; asking again does not help."""
+
+
+class CalendarRefused(HoldfirstError):
+    """A calendar does not take our events, though the account lets us in: it can be read, and not be written."""
 
 
 class ConfigurationError(HoldfirstError):

@@ -32,6 +32,7 @@ NOT_WITH_TOKEN = {
 }  # fmt: skip
 REFRESH = "1//refresh"
 CUT = 0
+WRITES = ("calendar.events.insert", "calendar.events.patch", "calendar.events.delete")
 
 
 class Refused(Exception):
@@ -193,6 +194,8 @@ class FakeGoogle:
     def _done(
         self, what: str, names: dict[str, str], query: dict[str, list[str]], body: Any, headers: Any
     ) -> tuple[int, Any]:
+        if what in WRITES and self.roles.get(names["calendarId"]) == "reader":
+            raise Refused(403, "requiredAccessLevel")
         match what:
             case "calendar.calendarList.list":
                 return 200, {

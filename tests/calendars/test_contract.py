@@ -16,7 +16,7 @@ import pytest
 
 from holdfirst.calendar.calendar_event import CalendarEvent, EventState, event_uid, marker
 from holdfirst.calendar.provider import Access, CalendarProvider, Changes, EventGone, Place
-from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.errors import CalendarDenied, CalendarRefused, ProviderUnavailable
 from holdfirst.providers import ics
 from holdfirst.providers.caldav import CalDav
 from holdfirst.providers.google import Google, GoogleClient
@@ -119,6 +119,9 @@ class GoogleHost:
     def fail(self, _method: str, fault: str) -> None:
         self.fake.faults.append(fault)
 
+    def close(self) -> None:
+        self.fake.roles[self.calendar] = "reader"
+
     def throttle(self) -> None:
         self.fake.faults, self.fake.retry_after = [429], "1"
 
@@ -153,6 +156,9 @@ class GraphHost:
 
     def fail(self, method: str, fault: str) -> None:
         self.fake.faults[method] = [fault]
+
+    def close(self) -> None:
+        self.fake.read_only.add(self.calendar)
 
     def throttle(self) -> None:
         self.fake.faults["POST"] = [1.0]
@@ -516,6 +522,22 @@ async def test_a_grant_that_was_revoked_is_denied(company: Case):
     for call in (provider.busy(place, START, END), provider.write(place, hold(1), None)):
         with pytest.raises(CalendarDenied):
             await call
+
+
+async def test_a_calendar_that_is_only_read_says_so_of_writes_alone(company: Case):
+    provider, place, host = company.provider, company.place, company.host
+    etag = await provider.write(place, hold(), None)
+    host.close()
+    for call in (
+        provider.write(place, hold(1), None),
+        provider.write(place, hold(title="again"), etag),
+        provider.delete(place, hold().uid, etag),
+    ):
+        with pytest.raises(CalendarRefused):
+            await call
+    assert len(await spans(company)) == 1
+    found = (await provider.discover(place.access)).calendars
+    assert [one.writable for one in found if one.ref == place.ref] == [False]
 
 
 async def test_asked_to_wait_a_moment_it_is_done_once_after_it(company: Case):

@@ -20,7 +20,7 @@ from conftest import Clock
 from holdfirst.calendar.calendar_event import CalendarEvent, EventState, event_uid, marker
 from holdfirst.calendar.provider import Access, EventGone, Place
 from holdfirst.effects.examine_calendars import examine
-from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.errors import CalendarDenied, CalendarRefused, ProviderUnavailable
 from holdfirst.providers.microsoft import Microsoft, MicrosoftClient, zones
 from holdfirst.providers.microsoft.graph import AT_ONCE_MAX
 from holdfirst.providers.outward import Outward
@@ -447,7 +447,7 @@ async def test_a_calendar_that_is_not_there_or_not_ours_to_write_is_denied(
     with pytest.raises(CalendarDenied, match="ErrorItemNotFound"):
         await adapter.busy(msgspec.structs.replace(PLACE, ref="AAMkOther="), START, END)
     fake.read_only.add(HOME)
-    with pytest.raises(CalendarDenied, match="ErrorAccessDenied"):
+    with pytest.raises(CalendarRefused, match="ErrorAccessDenied"):
         await adapter.write(PLACE, hold(), None)
 
 

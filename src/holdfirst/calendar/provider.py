@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What we ask of a calendar provider. No answer in time is `ProviderUnavailable`: what was asked may have been done.
 
-Whoever does not let us in any more raises `CalendarDenied`; that does not mend by asking again.
+Whoever does not let us in any more raises `CalendarDenied`; that does not mend by asking again. Who only does not let us write
+raises `CalendarRefused`, and is read like any other.
 """
 
 import enum

@@ -9,9 +9,9 @@ import msgspec
 
 from holdfirst.calendar.provider import Access, CalendarProvider, Place
 from holdfirst.effects.world import World
-from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.errors import CalendarDenied, CalendarRefused, ProviderUnavailable
 from holdfirst.flows import calendar_health
-from holdfirst.store import calendars
+from holdfirst.store import calendar_access, calendars
 from holdfirst.store.calendars import Calendar, Connection
 
 AT_ONCE_MAX = 10
@@ -42,7 +42,9 @@ def access_of(world: World, connection: Connection) -> Access:
 async def calling(
     world: World, calendar: Calendar, connection: Connection, seconds: float
 ) -> AsyncIterator[CalendarDesk]:
-    """Bounded in time: no answer is `ProviderUnavailable`. What shuts us out for good is written down."""
+    """Bounded in time: no answer is `ProviderUnavailable`. What shuts us out for good is written down, and so is a calendar
+    that does not take what we write.
+    """
     turn = _turns.setdefault(connection.id, asyncio.Semaphore(AT_ONCE_MAX))
     place = Place(access=access_of(world, connection), ref=calendar.ref, time_zone=calendar.time_zone)
     try:
@@ -52,4 +54,7 @@ async def calling(
         raise ProviderUnavailable("no answer in time") from error
     except CalendarDenied as error:
         await world.database.run(calendar_health.denied, connection.id, str(error))
+        raise
+    except CalendarRefused as error:
+        await world.database.run(calendar_access.refuses_writes, calendar.id, str(error))
         raise

@@ -14,7 +14,7 @@ from holdfirst.clock import monotonic
 from holdfirst.effects.calendar_desk import CalendarDesk, calling
 from holdfirst.effects.watch_calendars import addresses
 from holdfirst.effects.world import World
-from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.errors import CalendarDenied, CalendarRefused, ProviderUnavailable
 from holdfirst.flows import calendar_repair
 from holdfirst.flows.calendar_repair import Standing
 from holdfirst.store import calendar_watches, calendars
@@ -45,6 +45,8 @@ async def examine(world: World, *, repair: bool) -> Examined:
             notes.append(f"{connection.id}: {connection.problem}")
         for calendar in await world.database.run(calendars.calendars_of, connection.id):
             if calendar.in_use:
+                if calendar.write_problem is not None:
+                    wrong.append(f"{calendar.id}: does not take our events: {calendar.write_problem}")
                 found = await _watched(world, calendar, connection)
                 wrong += [f"{calendar.id}: {one}" for one in found.wrong]
                 notes += [f"{calendar.id}: {one}" for one in found.notes]
@@ -63,7 +65,7 @@ async def _examined(world: World, calendar: Calendar, connection: Connection, *,
             if repair:
                 for stray in (*standing.orphans, *standing.duplicates):
                     await desk.provider.delete(desk.place, stray.uid, stray.etag or None)
-    except (ProviderUnavailable, CalendarDenied) as error:
+    except (ProviderUnavailable, CalendarDenied, CalendarRefused) as error:
         return Examined([str(error)], [])
     if repair:
         await world.database.run(calendar_repair.put_right, calendar, standing)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read what changed in a calendar. A poll, a push and a person who asks run the same; the same reading twice is one."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -10,7 +11,7 @@ from holdfirst.effects.calendar_desk import calling
 from holdfirst.effects.hold_calendars import CALL_SECONDS_MAX
 from holdfirst.effects.watch_calendars import addresses
 from holdfirst.effects.world import World
-from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.errors import CalendarDenied, CalendarRefused, ProviderUnavailable
 from holdfirst.flows import calendar_health, calendar_sync, calendar_watches
 from holdfirst.flows.calendar_sync import ToSync
 from holdfirst.store.calendars import Calendar, Connection
@@ -85,6 +86,7 @@ async def _sweep(world: World, asked: ToSync, strays: Sequence[Change]) -> None:
     """What bears our marker and belongs to nothing is taken away: a write that was given up, and came all the same."""
     if not strays:
         return
-    async with calling(world, asked.calendar, asked.connection, CALL_SECONDS_MAX) as desk:
-        for stray in strays:
-            await desk.provider.delete(desk.place, stray.uid, stray.etag or None)
+    with contextlib.suppress(CalendarRefused):
+        async with calling(world, asked.calendar, asked.connection, CALL_SECONDS_MAX) as desk:
+            for stray in strays:
+                await desk.provider.delete(desk.place, stray.uid, stray.etag or None)

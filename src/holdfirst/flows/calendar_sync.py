@@ -102,7 +102,8 @@ async def take_in(tx: Tx, asked: ToSync, changes: Changes, missing: Mapping[str,
         tx, calendar.id, [one.uid for one in changes.changed] + list(missing.values())
     )
     known = await calendar_events.known(tx, [one.uid for one in changes.changed])
-    strays = _strays(changes, marker(calendar.account_id), {uid for uid, _, _ in known})
+    mark = marker(calendar.account_id)
+    strays = _strays(changes, mark, {uid for uid, _, _ in known}) if latest[0].writable else []
     of_host = {uid for uid, _, host_id in known if host_id == calendar.host_id}
     # Our own events take no busy time: the claims say who has it. Nor does what stands where nothing blocks.
     changed = [

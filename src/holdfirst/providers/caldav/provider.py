@@ -14,7 +14,7 @@ from holdfirst.calendar.calendar_event import CalendarEvent, Change, Occurrence
 from holdfirst.calendar.icalendar import Question, Reading, to_icalendar
 from holdfirst.calendar.provider import Access, Busy, Changes, EventGone, Found, Own, Place
 from holdfirst.clock import wall
-from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.errors import CalendarRefused, ProviderUnavailable
 from holdfirst.providers.caldav import discovery
 from holdfirst.providers.caldav.connection import DONE, Account, Unanswered
 from holdfirst.providers.caldav.multistatus import (
@@ -81,14 +81,14 @@ class CalDav:
                 await asyncio.sleep(LOCKED_SECONDS)
                 continue
             if answer.status not in (404, 409, 412):
-                raise CalendarDenied(f"the server does not take our event: {answer.status}")
+                raise CalendarRefused(f"the server does not take our event: {answer.status}")
             # It is there already (our first try may have been one whose answer was lost), or was changed, or is gone.
             before = await self._etag(account, url)
             if before is None:
                 if etag is not None:
                     raise EventGone
                 if answer.status in (404, 409):
-                    raise CalendarDenied(f"the server does not take our event: {answer.status}")
+                    raise CalendarRefused(f"the server does not take our event: {answer.status}")
         raise ProviderUnavailable("somebody else keeps writing our event")
 
     async def delete(self, place: Place, uid: str, etag: str | None) -> None:
@@ -101,7 +101,7 @@ class CalDav:
                 await asyncio.sleep(LOCKED_SECONDS)
                 continue
             if answer.status != 412:
-                raise CalendarDenied(f"the server does not let us delete our event: {answer.status}")
+                raise CalendarRefused(f"the server does not let us delete our event: {answer.status}")
             etag = await self._etag(account, url)
             if etag is None:
                 return

@@ -131,7 +131,7 @@ class GoogleCalls:
         )
         if answer.status == 200:
             return json_of(answer)
-        raise _not_granted(answer, of_service_account=not client)
+        raise _not_granted(answer, by_assertion=not client)
 
 
 def _account(access: Access) -> str:
@@ -158,13 +158,13 @@ def _limit(answer: Answer) -> str | None:
     return next((str(one.get("reason")) for one in named if one.get("domain") == "usageLimits"), None)
 
 
-def _not_granted(answer: Answer, *, of_service_account: bool) -> CalendarDenied | ProviderUnavailable:
+def _not_granted(answer: Answer, *, by_assertion: bool) -> CalendarDenied | ProviderUnavailable:
     """Only what the host can mend is "denied": a grant that has ended, or a service account's own word. A client secret that was
     changed is the operator's to mend.
     """
     if answer.status not in (400, 401, 403):
         return ProviderUnavailable(f"Google answered {answer.status}")
-    if of_service_account:
+    if by_assertion:
         return CalendarDenied(f"Google does not take this service account's word: {_reason(answer)}")
     if json_of(answer).get("error") == "invalid_grant":
         return CalendarDenied(
@@ -193,7 +193,11 @@ def json_of(answer: Answer) -> Json:
 
 
 def refusal_of(answer: Answer) -> CalendarDenied:
-    return CalendarDenied(f"Google answered {answer.status}: {_reason(answer)}")
+    return CalendarDenied(reason_of(answer))
+
+
+def reason_of(answer: Answer) -> str:
+    return f"Google answered {answer.status}: {_reason(answer)}"
 
 
 def _reason(answer: Answer) -> str:

@@ -20,7 +20,7 @@ from holdfirst.calendar.provider import (
     WantedWatch,
     Watch,
 )
-from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.errors import CalendarDenied, CalendarRefused, ProviderUnavailable
 from holdfirst.payment.provider import Notification
 from holdfirst.providers.microsoft import events, login, subscriptions
 from holdfirst.providers.microsoft.events import PROPERTY, SELECT, Json, Span, etag_of, id_of, uid_of, z
@@ -102,7 +102,7 @@ class Microsoft:
             if _is_duplicate(answer):
                 etag = await self._still(place, event.uid)
             else:
-                told = readable(answer)
+                told = _taken(answer)
                 if events.stands(told, event):
                     return etag_of(told)
                 etag = etag_of(told)
@@ -113,7 +113,7 @@ class Microsoft:
             if answer.status in GONE:
                 raise EventGone
             if answer.status not in (409, 412):
-                return etag_of(readable(answer))
+                return etag_of(_taken(answer))
             etag = await self._still(place, event.uid)
         raise ProviderUnavailable("somebody else keeps writing our event")
 
@@ -122,7 +122,7 @@ class Microsoft:
         for known in [etag] if etag else [etag_of(one) for one in await self._named(place, uid)]:
             answer = await self._graph.ask(place.access, "DELETE", _event(place, known))
             if answer.status not in (200, 204, *GONE):
-                raise refusal(answer)
+                raise CalendarRefused(str(refusal(answer)))
 
     async def find(self, place: Place, uid: str) -> str | None:
         """By a search of the calendar. By its name it might be found in the bin too, where a deletion puts it."""
@@ -244,6 +244,13 @@ class Microsoft:
 
 def _series_of(one: Json) -> str | None:
     return one["id"] if one.get("type") == "seriesMaster" else one.get("seriesMasterId")
+
+
+def _taken(answer: Answer) -> Json:
+    """The event as it is after a write."""
+    if answer.status not in (200, 201):
+        raise CalendarRefused(str(refusal(answer)))
+    return readable(answer)
 
 
 def _is_duplicate(answer: Answer) -> bool:
