@@ -48,6 +48,7 @@ class FakeCalendars:
     refuses: set[str] = field(default_factory=set)
     """Calendars that were writable when they were listed, and take nothing."""
     faults: dict[str, list[str]] = field(default_factory=dict)
+    time_zone: str | None = None
     denied: bool = False
     latency: float = 0.0
     lag: int = 0
@@ -80,7 +81,7 @@ class FakeCalendars:
         await self._call("discover", lambda: None)
         return Found(
             calendars=[
-                FoundCalendar(ref=ref, name=ref, time_zone=None, writable=ref not in self.read_only)
+                FoundCalendar(ref=ref, name=ref, time_zone=self.time_zone, writable=ref not in self.read_only)
                 for ref in self.shelves
             ]
         )

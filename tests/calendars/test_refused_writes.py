@@ -22,6 +22,8 @@ from shop import Shop
 
 from .test_crashes import confirm, make, quiet_rounds, release
 
+DAY = timedelta(days=1)
+
 
 async def of_shop(shop: Shop) -> tuple[Connection, dict[str, Calendar]]:
     [connection] = await shop.database.run(calendars.all_connections)
@@ -98,6 +100,52 @@ async def test_a_write_without_answer_is_noted_until_there_is_one(database: Data
     shop.calendars.faults = {}
     await shop.held(shop.slot(12))
     assert (await told(shop)).last_error is None
+
+
+async def test_listed_again_each_day_it_takes_what_it_lacks(database: Database, clock: Clock):
+    shop = await make(database, clock)
+    sold, given_up = await shop.held(shop.slot(9)), await shop.held(shop.slot(10))
+    shop.calendars.refuses = {"one"}
+    await confirm(shop, sold)
+    await release(shop, given_up)
+    await shop.work()
+    shop.calendars.refuses, shop.calendars.read_only = set(), {"two"}
+    await quiet_rounds(shop, clock)
+    await clock.shift(DAY - timedelta(minutes=3))
+    lacking = await shop.held(shop.slot(11), hold_seconds=900)
+    assert not (await of_shop(shop))[1]["one"].writable
+    await quiet_rounds(shop, clock)
+    _, found = await of_shop(shop)
+    assert [found[ref].writable for ref in ("one", "two")] == [True, False]
+    assert found["one"].write_problem is None
+    there = {(one.state, one.start) for one in shop.calendars.ours()["one"]}
+    assert there == {(EventState.CONFIRMED, sold.start), (EventState.HOLD, lacking.start)}
+
+
+async def test_a_calendar_that_moved_to_another_zone_is_read_anew(database: Database, clock: Clock):
+    shop = await make(database, clock)
+    shop.calendars.time_zone = "America/New_York"
+    await quiet_rounds(shop, clock)
+    assert [one.time_zone for one in (await of_shop(shop))[1].values()] == ["UTC"] * 2
+    await clock.shift(DAY)
+    await quiet_rounds(shop, clock, rounds=1)
+    _, found = await of_shop(shop)
+    assert [one.time_zone for one in found.values()] == ["America/New_York"] * 2
+    whole = [one.whole_at for one in found.values()]
+    await quiet_rounds(shop, clock, rounds=1)
+    later = [one.whole_at for one in (await of_shop(shop))[1].values()]
+    # The other one was not read yet when the list came.
+    assert any(one and two and one > two for one, two in zip(later, whole, strict=True))
+
+
+async def test_the_one_that_receives_may_come_to_be_only_read(database: Database, clock: Clock):
+    shop = await make(database, clock)
+    shop.calendars.read_only = {"one"}
+    await clock.shift(DAY)
+    await quiet_rounds(shop, clock)
+    answer = await told(shop)
+    assert answer.last_error is not None and "can only be read" in answer.last_error.message
+    assert (answer.locks, answer.destination is not None) == (False, True)
 
 
 class Refusing(Outward):

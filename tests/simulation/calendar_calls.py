@@ -203,6 +203,11 @@ class CalendarCalls:
         if chance.random() < 0.5:
             word = chance.choice((None, "no answer"))
             await same("note_writing", lambda tx: calendar_access.note_writing(tx, calendar.id, word))
+        zone = chance.choice((calendar.time_zone, "Europe/Prague"))
+        latest = replace(calendar, name="other", time_zone=zone, writable=chance.random() < 0.5)
+        await same("relist", lambda tx: calendar_access.relist(tx, latest))
+        await same("left_standing", lambda tx: calendar_access.left_standing(tx, calendar.id))
+        await same("calendars_of", lambda tx: calendars.calendars_of(tx, calendar.connection_id))
         await same("of_hosts", lambda tx: calendars.calendars_of_hosts(tx, hosts))
         await same("is_live", lambda tx: calendars.is_live(tx, calendar.id))
         await same("load_calendar", lambda tx: calendars.load_calendar(tx, calendar.id))

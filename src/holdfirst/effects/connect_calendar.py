@@ -2,11 +2,13 @@
 """Connect a calendar account: asked what it has before anything is stored."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 
 import msgspec
 
 from holdfirst.calendar.provider import Access, Found
+from holdfirst.effects.calendar_desk import access_of
 from holdfirst.effects.world import World
 from holdfirst.errors import CalendarDenied, ProviderUnavailable
 from holdfirst.flows import calendar_connections
@@ -53,6 +55,16 @@ async def reconnect(
     kept = {name: before[name] for name in ("return_url",) if name in before}
     sealed = world.key_ring.seal(msgspec.json.encode(kept | dict(there.secrets)), connection.id)
     return await world.database.run(calendar_connections.let_in_again, connection.id, there.found, sealed)
+
+
+async def list_again(world: World, connection: Connection) -> None:
+    """What its calendars are called, in which zone they are and which of them can be written changes without a word. Whether
+    the account answers at all is for the readings to say.
+    """
+    with contextlib.suppress(CalendarDenied, ProviderUnavailable, TimeoutError):
+        async with asyncio.timeout(DISCOVER_SECONDS_MAX):
+            found = await world.calendars[connection.provider].discover(access_of(world, connection))
+        await world.database.run(calendar_connections.listed, connection.id, found)
 
 
 async def discover(world: World, provider: str, secrets: Mapping[str, str], field: str) -> LetIn | Refusal:

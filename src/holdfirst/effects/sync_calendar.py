@@ -8,6 +8,7 @@ from datetime import datetime
 from holdfirst.calendar.calendar_event import Change, marker
 from holdfirst.calendar.provider import Changes
 from holdfirst.effects.calendar_desk import calling
+from holdfirst.effects.connect_calendar import list_again
 from holdfirst.effects.hold_calendars import CALL_SECONDS_MAX
 from holdfirst.effects.watch_calendars import addresses
 from holdfirst.effects.world import World
@@ -36,13 +37,16 @@ async def poll(world: World, calendar_id: str) -> datetime | None:
     except ProviderUnavailable as error:
         await world.database.run(calendar_health.unreachable, asked.connection.id, str(error))
         raise
+    if asked.is_daily:
+        await list_again(world, asked.connection)
     if not asked.told.watched and asked.connection.provider in addresses(world):
         await world.database.run(calendar_watches.wish, asked.calendar)
     return asked.now + world.limits.calendar_poll * (RARELY if asked.told.listening else 1)
 
 
 async def sync_all(world: World, connection: Connection, found: Sequence[Calendar]) -> None:
-    """All of a connection's calendars that are in use, now; what goes wrong is written down there."""
+    """All of a connection's calendars that are in use, as they are now; what goes wrong is written down there."""
+    await list_again(world, connection)
     for calendar in found:
         asked = await world.database.run(calendar_sync.load, calendar.id)
         if asked is None:

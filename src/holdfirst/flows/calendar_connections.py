@@ -9,13 +9,13 @@ from msgspec.structs import replace
 
 from holdfirst import ids
 from holdfirst.availability.windows import is_zone
-from holdfirst.calendar.provider import Found
+from holdfirst.calendar.provider import Found, FoundCalendar
 from holdfirst.flows import calendar_health, calendar_watches
 from holdfirst.flows.hosts import no_such_host
 from holdfirst.refusal import Code, Refusal, invalid
 from holdfirst.reservation.calendar_gate import first_verdict
 from holdfirst.reservation.reservation import Status, status_at
-from holdfirst.store import calendar_events, calendars, catalog, jobs, reservations
+from holdfirst.store import calendar_access, calendar_events, calendars, catalog, jobs, reservations
 from holdfirst.store.calendars import (
     Calendar,
     Connection,
@@ -28,6 +28,7 @@ from holdfirst.store.database import Tx
 
 CALENDARS_MAX = 25
 """Of one connection, asked without being chosen."""
+_ONLY_READ = "it is the one that receives reservations, and can only be read"
 
 
 class WantedConnection(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,8 +120,52 @@ async def let_in_again(tx: Tx, connection_id: str, found: Found, sealed: bytes) 
     return no_such_connection() if connection is None else await let_in(tx, connection, found, sealed)
 
 
+async def listed(tx: Tx, connection_id: str, found: Found) -> None:
+    """What the account says of its calendars now. One that is missing is not forgotten: a list may be short by mistake."""
+    guess = await calendars.load_connection(tx, connection_id)
+    if guess is None:
+        return
+    await reservations.lock_hosts(tx, [guess.host_id])
+    connection = await calendars.lock_connection(tx, connection_id)
+    if connection is None or connection.status is ConnectionStatus.PENDING:
+        return
+    zone = await calendars.hosts_zone(tx, connection.host_id)
+    known = {one.ref: one for one in await calendars.calendars_of(tx, connection_id)}
+    opened = [
+        known[one.ref]
+        for one in found.calendars
+        if one.ref in known and await _as_listed(tx, known[one.ref], one, zone)
+    ]
+    if not opened:
+        return
+    now = await tx.now()
+    await _attend(tx, connection, now)
+    for calendar in opened:
+        for reservation_id in await calendar_access.left_standing(tx, calendar.id):
+            await jobs.enqueue(tx, calendar.account_id, "calendars", reservation_id, due=now)
+
+
+async def _as_listed(tx: Tx, known: Calendar, one: FoundCalendar, hosts_zone: str) -> bool:
+    """Answers whether it can be written to, and could not before."""
+    problem = None if one.writable or not known.destination else _ONLY_READ
+    latest = replace(
+        known,
+        name=one.name,
+        time_zone=_zone_of(one, hosts_zone),
+        writable=one.writable,
+        write_problem=problem,
+    )
+    if latest != known:
+        await calendar_access.relist(tx, latest)
+    return latest.writable and not known.writable
+
+
+def _zone_of(one: FoundCalendar, hosts_zone: str) -> str:
+    return one.time_zone if one.time_zone and is_zone(one.time_zone) else hosts_zone
+
+
 async def _take_up(tx: Tx, connection: Connection, found: Found, *, first: bool) -> None:
-    """Calendars that are new; those that are no longer there go."""
+    """Calendars that are new, and what is new about others; those that are no longer there go."""
     zone = await calendars.hosts_zone(tx, connection.host_id)
     known = {one.ref: one for one in await calendars.calendars_of(tx, connection.id)}
     for ref in known.keys() - {one.ref for one in found.calendars}:
@@ -129,6 +174,7 @@ async def _take_up(tx: Tx, connection: Connection, found: Found, *, first: bool)
     receiving = any(one.destination for one in known.values()) or not first
     for position, one in enumerate(found.calendars):
         if one.ref in known:
+            await _as_listed(tx, known[one.ref], one, zone)
             continue
         destination = one.writable and not receiving
         receiving = receiving or destination
@@ -141,7 +187,7 @@ async def _take_up(tx: Tx, connection: Connection, found: Found, *, first: bool)
                 host_id=connection.host_id,
                 ref=one.ref,
                 name=one.name,
-                time_zone=one.time_zone if one.time_zone and is_zone(one.time_zone) else zone,
+                time_zone=_zone_of(one, zone),
                 writable=one.writable,
                 blocking=first and position < CALENDARS_MAX,
                 destination=destination,

@@ -41,6 +41,11 @@ class ToSync(msgspec.Struct, frozen=True, kw_only=True):
         return self.now - BACK, self.now + AHEAD
 
     @property
+    def is_daily(self) -> bool:
+        """All of it is read because a day is over, and not for the first time."""
+        return self.calendar.whole_at is not None and self.now - self.calendar.whole_at >= WHOLE_EVERY
+
+    @property
     def etags(self) -> dict[str, str]:
         """What need not be sent again; nothing, where all of it is to be worked out anew."""
         return {ref: etag for ref, (etag, _) in self.known.items()} if self.token is not None else {}
