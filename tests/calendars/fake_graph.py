@@ -9,6 +9,8 @@ behaves is by Microsoft's documents, and where they are silent by what people re
 - delta tells what is out of its window as `@removed` (api/event-delta); an occurrence as nothing but its times
   (microsoft-graph-docs#7632); not that an occurrence was deleted (#4501); a token that is too old is 410
 - a whole day is midnight to midnight, whatever zone is preferred (microsoft-graph-docs#1802)
+- a filter by an extended property "is applied to all instances of the resource in the signed-in user's mailbox"
+  (api/singlevaluelegacyextendedproperty-get), whatever calendar is named
 - a mailbox answers few requests of an app at once, else 429 (concepts/throttling-limits)
 - a subscription is promised once the address has echoed a token, within 10 s, as plain text and decoded; it lasts under
   10,080 minutes, and at least 45; what becomes of it is told to the same address (concepts/change-notifications-…)
@@ -54,7 +56,7 @@ class FakeGraph:
     calls), `latency`, `lag` (so many of the newest changes are told to nobody who lists), `revoked`, `rotates`,
     `duplicate` (the status of a transaction id used twice), `remembers` (whether they are known at all), `stale` (what
     an old delta token is answered with, and from which change on), `tells` ("all" or "some" of a changed series),
-    `bin_answers` (a deleted event can still be read by its name); `call` (how an address is reached: what it answers
+    `bin_answers` (a deleted event can still be read by its name), `mailbox_wide` (whose events a filter finds); `call` (how an address is reached: what it answers
     to a POST), `lost_pushes`, `doubled_pushes` (so many of the next), `handshake_seconds`, `watchable` (calendars that subscriptions are made for), `now` (Microsoft's clock).
 
     `pushes`: what is on its way to whoever watches, as (address, body).
@@ -76,6 +78,7 @@ class FakeGraph:
     oldest: int = 0
     tells: str = "all"
     bin_answers: bool = False
+    mailbox_wide: bool = True
     page_max: int = 1000
     clock: int = 0
     running: int = 0
@@ -403,7 +406,8 @@ class FakeGraph:
     def _found(self, calendar: str, query: dict[str, str], wishes: dict[str, str]) -> list[Json]:
         wish = FILTER.fullmatch(query["$filter"]) if "$filter" in query else None
         found = []
-        for one in self._visible(calendar):
+        everywhere = [one for one in (HOME, SHARED) if self.mailbox_wide and wish]
+        for one in [found for name in everywhere or [calendar] for found in self._visible(name)]:
             value = one["extended"].get(wish["id"], "") if wish else ""
             # "Filtering the value property of an extended property is case-insensitive."
             if wish is None or (

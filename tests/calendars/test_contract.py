@@ -268,7 +268,12 @@ def _made(
         case "graph_other_mood":
             # As other documents, and other people, have it.
             mood = fake_graph.FakeGraph(
-                duplicate=400, stale=(400, "resyncRequired"), bin_answers=True, tells="some", page_max=1
+                duplicate=400,
+                stale=(400, "resyncRequired"),
+                bin_answers=True,
+                tells="some",
+                page_max=1,
+                mailbox_wide=False,
             )
             return _graph(outward, mood)
         case "ics":

@@ -131,6 +131,21 @@ async def test_ids_stay_where_an_event_is_moved_to_another_calendar(fake: FakeGr
     assert await adapter.find(PLACE, hold().uid) is None
 
 
+async def test_what_stands_in_another_calendar_of_the_mailbox_is_not_in_this_one(
+    fake: FakeGraph, adapter: Microsoft
+):
+    """Graph searches the mailbox, whichever calendar it is asked about."""
+    other = msgspec.structs.replace(PLACE, ref=SHARED)
+    await adapter.write(PLACE, hold(), None)
+    await adapter.write(other, hold(1, start=START + 2000 * DAY, end=END + 2000 * DAY), None)
+    assert [one.uid for one in await adapter.own(PLACE, MARK)] == [hold().uid]
+    assert [one.uid for one in await adapter.own(other, MARK)] == [hold(1).uid]
+    assert await adapter.find(PLACE, hold().uid) is not None
+    assert await adapter.find(other, hold().uid) is None
+    await adapter.delete(other, hold().uid, None)
+    assert len(fake.within(HOME)) == 1
+
+
 # Answers that are lost
 
 

@@ -38,6 +38,8 @@ GONE = (404, 410)
 STALE = (400, *GONE)
 """Answers to a delta token that is no good any more: Graph names it in several ways."""
 A_DAY = timedelta(days=1)
+VIEW_MAX = timedelta(days=1800)
+"""Of one look at a calendar: Graph shows 1,825 days at most."""
 
 
 class Microsoft:
@@ -205,10 +207,34 @@ class Microsoft:
         """Events of this calendar that bear our property with such a value."""
         query = {
             "$filter": f"singleValueExtendedProperties/Any(ep: ep/id eq '{PROPERTY}' and {test})",
-            "$select": "id,transactionId",
+            "$select": "id,transactionId,start,end,isAllDay",
             "$top": 100,
         }
-        return (await self._graph.pages(place.access, f"{_calendar(place)}/events", query))[0]
+        found, _ = await self._graph.pages(place.access, f"{_calendar(place)}/events", query)
+        return await self._shown_here(place, found)
+
+    async def _shown_here(self, place: Place, found: list[Json]) -> list[Json]:
+        """Those of them that this calendar shows: such a filter "is applied to all instances of the resource in the signed-in
+        user's mailbox", so that another calendar's may be among them.
+        """
+        spans = [(events.span(one, place.time_zone), one) for one in found]
+        here = [one for span, one in spans if span is None]
+        timed = sorted([(span, one) for span, one in spans if span is not None], key=lambda pair: pair[0])
+        while timed:
+            first = timed[0][0][0] - A_DAY
+            near = [(span, one) for span, one in timed if span[0] < first + VIEW_MAX]
+            timed = timed[len(near) :]
+            last = min(first + VIEW_MAX, max(span[1] for span, _ in near)) + A_DAY
+            wanted = {
+                "startDateTime": z(first),
+                "endDateTime": z(last),
+                "$select": "id,seriesMasterId",
+                "$top": PAGE,
+            }
+            shown, _ = await self._graph.pages(place.access, f"{_calendar(place)}/calendarView", wanted)
+            names = {name for one in shown for name in (one["id"], one.get("seriesMasterId"))}
+            here += [one for _, one in near if one["id"] in names]
+        return here
 
     async def _told_series(
         self, place: Place, name: str, told: Mapping[str, Json], window: Span
