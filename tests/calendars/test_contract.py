@@ -234,7 +234,7 @@ async def _feed(outward: Outward, reader: IcalendarReader) -> AsyncIterator[Case
         yield Case(Ics(outward, reader), place, FeedHost(publisher), writable=False)
 
 
-WRITTEN = ["radicale", "xandikos", "google", "graph", "graph_other_mood"]
+WRITTEN = ["radicale", "xandikos", "google", "graph", "graph_other_mood", "graph_personal"]
 
 
 @pytest.fixture(params=[*WRITTEN, "ics"])
@@ -276,6 +276,8 @@ def _made(
                 mailbox_wide=False,
             )
             return _graph(outward, mood)
+        case "graph_personal":
+            return _graph(outward, fake_graph.FakeGraph(personal=True))
         case "ics":
             return _feed(outward, reader)
         case kind:

@@ -96,6 +96,27 @@ async def test_a_zone_that_we_are_not_told_or_nobody_knows_is_the_hosts(
     assert {one.time_zone for one in (await adapter.discover(ACCESS)).calendars} == {None}
 
 
+async def test_a_personal_account_signs_in_where_the_operator_lets_it(fake: FakeGraph, outward: Outward):
+    """Its tokens go through as they are; what it tells nobody is not needed."""
+    fake.personal = True
+    adapter = adapter_of(fake, outward)
+    found = await adapter.discover(msgspec.structs.replace(ACCESS, server={}))
+    assert [(one.name, one.writable) for one in found.calendars] == [("Calendar", True), ("Birthdays", False)]
+    assert found.server == {}
+    fake.access_tokens.clear()
+    await adapter.write(PLACE, hold(), None)
+    assert await adapter.find(PLACE, hold().uid) is not None
+    organisation = MicrosoftClient(
+        client_id="client",
+        client_secret="secret",
+        tenant="practice.example",
+        api=f"{fake.url}/v1.0",
+        login=fake.url,
+    )
+    with pytest.raises(CalendarDenied, match=r"AADSTS50020.*HOLDFIRST_MICROSOFT_TENANT"):
+        await Microsoft(outward, organisation).discover(ACCESS)
+
+
 def test_zones_by_the_names_of_windows():
     """Against the table of a library that we do not import where requests are served."""
     assert dict(zones._WINDOWS) == windows.WINDOWS_TO_OLSON
