@@ -53,10 +53,13 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Busy(msgspec.Struct, frozen=True):
-    """What takes time in a window, our own events included; `notes`: what could not be understood."""
+    """What takes time in a window, our own events included; `notes`: what could not be understood. `as_of`: of a copy, how old
+    its publisher says it is.
+    """
 
     occurrences: Sequence[Occurrence]
     notes: Sequence[str] = ()
+    as_of: datetime | None = None
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ while, so that a server that is down for minutes closes nobody.
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -42,6 +43,14 @@ class Copy(msgspec.Struct, frozen=True):
     def digest(self) -> str:
         return hashlib.sha256(self.body).hexdigest()[:32]
 
+    @property
+    def as_of(self) -> datetime | None:
+        """Few publishers say it, and some say it wrongly."""
+        try:
+            return parsedate_to_datetime(self.modified) if self.modified else None
+        except ValueError:
+            return None
+
 
 class Ics:
     name = "ics"
@@ -62,12 +71,10 @@ class Ics:
         return Found(calendars=[FoundCalendar(ref=REF, name=name, time_zone=None, writable=False)])
 
     async def busy(self, place: Place, start: datetime, end: datetime) -> Busy:
-        reading = await self._read(
-            place, await self._copy(address_of(place.access.secrets["url"])), start, end
-        )
-        return Busy(
-            [Occurrence(one.uid, *span) for one in reading.events for span in one.busy], reading.notes
-        )
+        copy = await self._copy(address_of(place.access.secrets["url"]))
+        reading = await self._read(place, copy, start, end)
+        spans = [Occurrence(one.uid, *span) for one in reading.events for span in one.busy]
+        return Busy(spans, reading.notes, copy.as_of)
 
     async def changes(
         self, place: Place, token: str | None, known: Mapping[str, str], window: tuple[datetime, datetime]
