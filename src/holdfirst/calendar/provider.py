@@ -7,6 +7,7 @@ raises `CalendarRefused`, and is read like any other.
 
 import enum
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
 from typing import Protocol
 
@@ -15,11 +16,20 @@ import msgspec
 from holdfirst.calendar.calendar_event import CalendarEvent, Change, Occurrence
 from holdfirst.payment.provider import Notification
 
+TakeTurn = Callable[[str, int], AbstractAsyncContextManager[None]]
+"""A turn at a place that answers at most so many calls at once, counted over all processes."""
+
+
+def _at_once(_place: str, _most: int) -> AbstractAsyncContextManager[None]:
+    """For whoever is alone."""
+    return nullcontext()
+
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
     """`secrets`: as the host gave them. `server`: what discovery found and need not find again.
 
-    `keep`: for a company that exchanges a secret when it is used: called with the one that counts from now on.
+    `keep`: for a company that exchanges a secret when it is used: called with the one that counts from now on. `name`: of
+    the connection. `turn`: for a company that answers only so many calls at once: waited for before each.
     """
 
     secrets: Mapping[str, str]
@@ -27,6 +37,8 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     owners: Sequence[str] = ()
     """The host's own addresses, in lower case: whose "declined" counts."""
     keep: Callable[[Mapping[str, str]], Awaitable[None]] | None = None
+    name: str = ""
+    turn: TakeTurn = _at_once
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 AT_ONCE_MAX = 3
 """Graph answers four requests of an app to one mailbox at the same time, and refuses the fifth. One is left for whoever
-else uses this app registration.
+else uses this app registration, and for a first look at an account whose mailbox is not known yet.
 """
 WAIT_SECONDS_MAX = 2.0
 """Asked to wait longer than this, we say that there was no answer, and ask nothing until then."""
@@ -45,7 +45,7 @@ class Token(msgspec.Struct, frozen=True):
 
 
 class Mailbox:
-    """What all who ask one mailbox share."""
+    """What all who ask one mailbox share in this process; with the others it takes turns."""
 
     def __init__(self) -> None:
         self.turns = asyncio.Semaphore(AT_ONCE_MAX)
@@ -126,7 +126,8 @@ class Graph:
         for _ in range(2):
             token = await self._token(access, refused)
             sent["authorization"] = f"Bearer {token}"
-            answer = await self._outward.ask(method, full, headers=sent, content=content)
+            async with access.turn(_name_of(access), AT_ONCE_MAX):
+                answer = await self._outward.ask(method, full, headers=sent, content=content)
             if answer.status != 401:
                 return answer
             refused = token
@@ -153,8 +154,12 @@ class Graph:
             return token.text
 
     def _mailbox(self, access: Access) -> Mailbox:
-        name = access.server.get("mailbox") or access.secrets["refresh_token"]
-        return self._mailboxes.setdefault(name, Mailbox())
+        return self._mailboxes.setdefault(_name_of(access), Mailbox())
+
+
+def _name_of(access: Access) -> str:
+    """Two connections to one mailbox are counted together, where its address is told. The refresh token changes with each use."""
+    return access.server.get("mailbox") or access.name or access.secrets["refresh_token"]
 
 
 def readable(answer: Answer) -> Json:
