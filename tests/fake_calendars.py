@@ -22,7 +22,7 @@ from holdfirst.calendar.provider import (
     Own,
     Place,
 )
-from holdfirst.errors import CalendarDenied, CalendarRefused, ProviderUnavailable
+from holdfirst.errors import CalendarDenied, CalendarRefused, CalendarUnreadable, ProviderUnavailable
 
 
 @dataclass
@@ -45,6 +45,8 @@ class FakeCalendars:
 
     shelves: dict[str, dict[str, Entry]] = field(default_factory=lambda: {"one": {}, "two": {}})
     read_only: set[str] = field(default_factory=set)
+    unreadable: set[str] = field(default_factory=set)
+    """Calendars that are not to be read any more, in an account that lets us in."""
     refuses: set[str] = field(default_factory=set)
     """Calendars that were writable when they were listed, and take nothing."""
     faults: dict[str, list[str]] = field(default_factory=dict)
@@ -87,7 +89,7 @@ class FakeCalendars:
         )
 
     async def busy(self, place: Place, start: datetime, end: datetime) -> Busy:
-        seen = await self._call("busy", lambda: list(self._seen(place.ref).values()))
+        seen = await self._call("busy", lambda: list(self._read(place.ref).values()))
         return Busy(
             [Occurrence(one.uid, one.start, one.end) for one in seen if one.start < end and one.end > start]
         )
@@ -121,7 +123,7 @@ class FakeCalendars:
         self, place: Place, token: str | None, known: Mapping[str, str], window: tuple[datetime, datetime]
     ) -> Changes:
         def read() -> Changes:
-            shelf = self._seen(place.ref)
+            shelf = self._read(place.ref)
             told = [one for one in self.history if one[1] == place.ref]
             told = told[: max(0, len(told) - self.lag)]
             latest = str(told[-1][0]) if told else "0"
@@ -147,6 +149,11 @@ class FakeCalendars:
             ]
 
         return await self._call("own", look)
+
+    def _read(self, ref: str) -> dict[str, Entry]:
+        if ref in self.unreadable:
+            raise CalendarUnreadable("404: there is no such calendar")
+        return self._seen(ref)
 
     def _open(self, ref: str) -> None:
         if ref in self.refuses:

@@ -17,6 +17,12 @@ async def note_writing(tx: MemoryTx, calendar_id: str, problem: str | None) -> N
     tx.put("calendar", calendar_id, replace(before, write_problem=problem, write_problem_since=since))
 
 
+async def note_reading(tx: MemoryTx, calendar_id: str, problem: str | None) -> None:
+    await tx.turn()
+    await tx.lock("calendar", calendar_id)
+    tx.put("calendar", calendar_id, replace(tx.get("calendar", calendar_id), read_problem=problem))
+
+
 async def refuses_writes(tx: MemoryTx, calendar_id: str, reason: str) -> None:
     await note_writing(tx, calendar_id, reason)
     await tx.turn()
@@ -27,7 +33,7 @@ async def relist(tx: MemoryTx, calendar: Calendar) -> None:
     await tx.turn()
     await tx.lock("calendar", calendar.id)
     before: Calendar = tx.get("calendar", calendar.id)
-    named = {name: getattr(calendar, name) for name in ("name", "time_zone", "writable")}
+    named = {name: getattr(calendar, name) for name in ("name", "time_zone", "writable", "read_problem")}
     token = before.token if before.time_zone == calendar.time_zone else None
     tx.put("calendar", calendar.id, replace(before, token=token, **named))
     await note_writing(tx, calendar.id, calendar.write_problem)

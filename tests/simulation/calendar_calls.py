@@ -203,8 +203,15 @@ class CalendarCalls:
         if chance.random() < 0.5:
             word = chance.choice((None, "no answer"))
             await same("note_writing", lambda tx: calendar_access.note_writing(tx, calendar.id, word))
+        await same("note_reading", lambda tx: calendar_access.note_reading(tx, calendar.id, "404"))
         zone = chance.choice((calendar.time_zone, "Europe/Prague"))
-        latest = replace(calendar, name="other", time_zone=zone, writable=chance.random() < 0.5)
+        latest = replace(
+            calendar,
+            name="other",
+            time_zone=zone,
+            writable=chance.random() < 0.5,
+            read_problem=chance.choice((None, "403")),
+        )
         await same("relist", lambda tx: calendar_access.relist(tx, latest))
         await same("left_standing", lambda tx: calendar_access.left_standing(tx, calendar.id))
         await same("calendars_of", lambda tx: calendars.calendars_of(tx, calendar.connection_id))

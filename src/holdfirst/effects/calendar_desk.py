@@ -11,7 +11,13 @@ import msgspec
 
 from holdfirst.calendar.provider import Access, CalendarProvider, Place, TakeTurn
 from holdfirst.effects.world import World
-from holdfirst.errors import CalendarDenied, CalendarRefused, DatabaseUnavailable, ProviderUnavailable
+from holdfirst.errors import (
+    CalendarDenied,
+    CalendarRefused,
+    CalendarUnreadable,
+    DatabaseUnavailable,
+    ProviderUnavailable,
+)
 from holdfirst.flows import calendar_health
 from holdfirst.store import calendar_access, calendar_turns, calendars
 from holdfirst.store.calendar_turns import Turn
@@ -90,6 +96,9 @@ async def calling(
             yield CalendarDesk(world.calendars[connection.provider], place)
     except TimeoutError as error:
         raise ProviderUnavailable("no answer in time") from error
+    except CalendarUnreadable as error:
+        await world.database.run(calendar_health.unreadable, calendar, str(error))
+        raise
     except CalendarDenied as error:
         await world.database.run(calendar_health.denied, connection.id, str(error))
         raise

@@ -65,7 +65,7 @@ async def sync(world: World, asked: ToSync) -> None:
         changes = await desk.provider.changes(desk.place, asked.token, asked.etags, asked.window)
     missing = await _really_gone(world, asked, changes)
     taken = await world.database.run(calendar_sync.take_in, asked, changes, missing)
-    await world.database.run(calendar_health.answered, asked.connection.id)
+    await world.database.run(calendar_health.answered, asked.calendar)
     if taken is not None:
         await _sweep(world, asked, taken.strays)
 

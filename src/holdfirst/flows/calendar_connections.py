@@ -134,7 +134,7 @@ async def listed(tx: Tx, connection_id: str, found: Found) -> None:
     opened = [
         known[one.ref]
         for one in found.calendars
-        if one.ref in known and await _as_listed(tx, known[one.ref], one, zone)
+        if (there := known.get(one.ref)) and await _as_listed(tx, there, one, zone, there.read_problem)
     ]
     if not opened:
         return
@@ -145,7 +145,9 @@ async def listed(tx: Tx, connection_id: str, found: Found) -> None:
             await jobs.enqueue(tx, calendar.account_id, "calendars", reservation_id, due=now)
 
 
-async def _as_listed(tx: Tx, known: Calendar, one: FoundCalendar, hosts_zone: str) -> bool:
+async def _as_listed(
+    tx: Tx, known: Calendar, one: FoundCalendar, hosts_zone: str, read_problem: str | None
+) -> bool:
     """Answers whether it can be written to, and could not before."""
     problem = None if one.writable or not known.destination else _ONLY_READ
     latest = replace(
@@ -154,6 +156,7 @@ async def _as_listed(tx: Tx, known: Calendar, one: FoundCalendar, hosts_zone: st
         time_zone=_zone_of(one, hosts_zone),
         writable=one.writable,
         write_problem=problem,
+        read_problem=read_problem,
     )
     if latest != known:
         await calendar_access.relist(tx, latest)
@@ -174,7 +177,7 @@ async def _take_up(tx: Tx, connection: Connection, found: Found, *, first: bool)
     receiving = any(one.destination for one in known.values()) or not first
     for position, one in enumerate(found.calendars):
         if one.ref in known:
-            await _as_listed(tx, known[one.ref], one, zone)
+            await _as_listed(tx, known[one.ref], one, zone, None)
             continue
         destination = one.writable and not receiving
         receiving = receiving or destination

@@ -18,6 +18,11 @@ async def note_writing(tx: Tx, calendar_id: str, problem: str | None) -> None:
     )
 
 
+async def note_reading(tx: Tx, calendar_id: str, problem: str | None) -> None:
+    """Why this one is not to be read. None: it is."""
+    await tx.execute("update calendar set read_problem = $2 where id = $1", calendar_id, problem)
+
+
 async def refuses_writes(tx: Tx, calendar_id: str, reason: str) -> None:
     """It can only be read until it is listed again."""
     await note_writing(tx, calendar_id, reason)
@@ -28,7 +33,7 @@ async def relist(tx: Tx, calendar: Calendar) -> None:
     """As its account lists it now; where its zone is another one, all of it is read again."""
     await tx.execute(
         """
-        update calendar set name = $2, time_zone = $3, writable = $4,
+        update calendar set name = $2, time_zone = $3, writable = $4, read_problem = $5,
             token = case when time_zone = $3 then token end
         where id = $1
         """,
@@ -36,6 +41,7 @@ async def relist(tx: Tx, calendar: Calendar) -> None:
         calendar.name,
         calendar.time_zone,
         calendar.writable,
+        calendar.read_problem,
     )
     await note_writing(tx, calendar.id, calendar.write_problem)
 

@@ -75,6 +75,7 @@ class Calendar(msgspec.Struct, frozen=True, kw_only=True):
     whole_at: datetime | None
     read_at: datetime | None
     notes: Sequence[str]
+    read_problem: str | None = None
     write_problem: str | None = None
     write_problem_since: datetime | None = None
 
@@ -372,6 +373,7 @@ def _calendar(row: asyncpg.Record) -> Calendar:
         whole_at=row["whole_at"],
         read_at=row["read_at"],
         notes=tuple(row["notes"]),
+        read_problem=row["read_problem"],
         write_problem=row["write_problem"],
         write_problem_since=row["write_problem_since"],
     )

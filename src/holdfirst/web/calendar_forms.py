@@ -221,5 +221,5 @@ def calendar_answer(calendar: Calendar) -> CalendarAnswer:
         blocking=calendar.blocking,
         destination=calendar.destination,
         read_at=z_or_none(calendar.read_at),
-        notes=calendar.notes if calendar.write_problem is None else [calendar.write_problem, *calendar.notes],
+        notes=[*filter(None, (calendar.read_problem, calendar.write_problem)), *calendar.notes],
     )

@@ -10,7 +10,7 @@ import msgspec
 
 from holdfirst.calendar.provider import Access
 from holdfirst.clock import monotonic, wall
-from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.errors import CalendarDenied, CalendarUnreadable, ProviderUnavailable
 from holdfirst.providers.google.assertion import GRANT, assertion
 from holdfirst.providers.google.pace import REST_SECONDS_MAX, Pace
 from holdfirst.providers.outward import Answer, Outward
@@ -192,8 +192,8 @@ def json_of(answer: Answer) -> Json:
     return told
 
 
-def refusal_of(answer: Answer) -> CalendarDenied:
-    return CalendarDenied(reason_of(answer))
+def refusal_of(answer: Answer) -> CalendarUnreadable:
+    return CalendarUnreadable(reason_of(answer))
 
 
 def reason_of(answer: Answer) -> str:

@@ -12,7 +12,7 @@ import msgspec
 
 from holdfirst.calendar.provider import Access
 from holdfirst.clock import monotonic, wall
-from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.errors import CalendarDenied, CalendarUnreadable, ProviderUnavailable
 from holdfirst.providers.microsoft.login import MicrosoftClient, granted
 from holdfirst.providers.outward import Answer, Outward
 
@@ -31,7 +31,7 @@ PREFER = 'IdType="ImmutableId", outlook.timezone="UTC", outlook.body-content-typ
 """Ids that stay what they are when an event is moved to another calendar; times in UTC; texts without HTML."""
 
 
-class Refused(CalendarDenied):
+class Refused(CalendarUnreadable):
     """Graph answered, and the answer is no. `code`: Graph's own name for why."""
 
     def __init__(self, status: int, code: str, message: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A calendar that takes no events is read like any other; nobody's connection is broken by it, and nobody is told."""
+"""What one calendar refuses of an account that lets us in. One that takes no events is read like any other, and nobody is told."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -9,7 +9,10 @@ import pytest
 from conftest import Clock
 from holdfirst.calendar.calendar_event import CalendarEvent, EventState
 from holdfirst.calendar.provider import Access, Place
+from holdfirst.effects.world import World
 from holdfirst.errors import CalendarRefused
+from holdfirst.flows import calendar_connections
+from holdfirst.flows.calendar_connections import Roles
 from holdfirst.providers.caldav import CalDav
 from holdfirst.providers.icalendar_reader import IcalendarReader
 from holdfirst.providers.outward import Answer, Outward
@@ -18,6 +21,7 @@ from holdfirst.store import calendars
 from holdfirst.store.calendars import Calendar, Connection, ConnectionStatus
 from holdfirst.store.database import Database, Tx
 from holdfirst.web.calendar_forms import ConnectionAnswer, calendar_answer, connection_answer
+from holdfirst.worker import KINDS, Kind
 from shop import Shop
 
 from .test_crashes import confirm, make, quiet_rounds, release
@@ -146,6 +150,35 @@ async def test_the_one_that_receives_may_come_to_be_only_read(database: Database
     answer = await told(shop)
     assert answer.last_error is not None and "can only be read" in answer.last_error.message
     assert (answer.locks, answer.destination is not None) == (False, True)
+
+
+async def test_one_calendar_that_cannot_be_read_breaks_a_connection_once(database: Database, clock: Clock):
+    """Whatever its others say meanwhile: the host is told once, and stays closed until it is read again or used no more."""
+    shop = await make(database, clock)
+    told_hosts: list[str] = []
+
+    async def tell(_world: World, subject: str) -> None:
+        told_hosts.append(subject)
+
+    shop.kinds = dict(KINDS) | {"tell_host": Kind(tell)}
+    shop.calendars.unreadable = {"one"}
+    for _ in range(4):
+        await clock.shift(timedelta(minutes=5))
+        await quiet_rounds(shop, clock)
+        connection, _ = await of_shop(shop)
+        assert connection.status is ConnectionStatus.BROKEN
+        assert connection.problem == "404: there is no such calendar"
+    assert len(told_hosts) == 1
+    shop.calendars.unreadable = set()
+    await quiet_rounds(shop, clock)
+    assert (await of_shop(shop))[0].status is ConnectionStatus.ACTIVE
+    shop.calendars.unreadable = {"one"}
+    await quiet_rounds(shop, clock)
+    connection, found = await of_shop(shop)
+    roles = Roles(blocking=[found["two"].id], destination="")
+    await shop.database.run(calendar_connections.change, shop.account_id, connection.id, roles)
+    await quiet_rounds(shop, clock)
+    assert (await of_shop(shop))[0].status is ConnectionStatus.ACTIVE
 
 
 class Refusing(Outward):
