@@ -24,7 +24,7 @@ from holdfirst.calendar.provider import (
     Own,
     Place,
 )
-from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.errors import CalendarDenied, CalendarRefused, CalendarUnreadable, ProviderUnavailable
 
 
 @dataclass
@@ -47,7 +47,12 @@ class FakeCalendars:
 
     shelves: dict[str, dict[str, Entry]] = field(default_factory=lambda: {"one": {}, "two": {}})
     read_only: set[str] = field(default_factory=set)
+    unreadable: set[str] = field(default_factory=set)
+    """Calendars that are not to be read any more, in an account that lets us in."""
+    refuses: set[str] = field(default_factory=set)
+    """Calendars that were writable when they were listed, and take nothing."""
     faults: dict[str, list[str]] = field(default_factory=dict)
+    time_zone: str | None = None
     denied: bool = False
     latency: float = 0.0
     lag: int = 0
@@ -83,13 +88,13 @@ class FakeCalendars:
         await self._call("discover", lambda: None)
         return Found(
             calendars=[
-                FoundCalendar(ref=ref, name=ref, time_zone=None, writable=ref not in self.read_only)
+                FoundCalendar(ref=ref, name=ref, time_zone=self.time_zone, writable=ref not in self.read_only)
                 for ref in self.shelves
             ]
         )
 
     async def busy(self, place: Place, start: datetime, end: datetime) -> Busy:
-        seen = await self._call("busy", lambda: list(self._seen(place.ref).values()))
+        seen = await self._call("busy", lambda: list(self._read(place.ref).values()))
         return Busy(
             [Occurrence(one.uid, one.start, one.end) for one in seen if one.start < end and one.end > start],
             age=self.age,
@@ -98,6 +103,7 @@ class FakeCalendars:
 
     async def write(self, place: Place, event: CalendarEvent, etag: str | None) -> str:
         def commit() -> str:
+            self._open(place.ref)
             there = self.shelves[place.ref].get(event.uid)
             if there is None and etag is not None:
                 raise EventGone
@@ -107,7 +113,11 @@ class FakeCalendars:
         return await self._call("write", commit)
 
     async def delete(self, place: Place, uid: str, etag: str | None) -> None:
-        await self._call("delete", lambda: self.take(place.ref, uid))
+        def commit() -> None:
+            self._open(place.ref)
+            self.take(place.ref, uid)
+
+        await self._call("delete", commit)
 
     async def find(self, place: Place, uid: str) -> str | None:
         def look() -> str | None:
@@ -120,7 +130,7 @@ class FakeCalendars:
         self, place: Place, token: str | None, known: Mapping[str, str], window: tuple[datetime, datetime]
     ) -> Changes:
         def read() -> Changes:
-            shelf = self._seen(place.ref)
+            shelf = self._read(place.ref)
             told = [one for one in self.history if one[1] == place.ref]
             told = told[: max(0, len(told) - self.lag)]
             latest = str(told[-1][0]) if told else "0"
@@ -146,6 +156,15 @@ class FakeCalendars:
             ]
 
         return await self._call("own", look)
+
+    def _read(self, ref: str) -> dict[str, Entry]:
+        if ref in self.unreadable:
+            raise CalendarUnreadable("404: there is no such calendar")
+        return self._seen(ref)
+
+    def _open(self, ref: str) -> None:
+        if ref in self.refuses:
+            raise CalendarRefused("403: read only")
 
     def _seen(self, ref: str) -> dict[str, Entry]:
         """The shelf as those who read are told of it."""
@@ -178,7 +197,7 @@ class FakeCalendars:
 def _quietly(commit: Callable[[], Any]) -> None:
     try:
         commit()
-    except EventGone:
+    except (EventGone, CalendarRefused):
         return
 
 

@@ -5,7 +5,9 @@ HoldfirstError
 ├── Busy                     a lock was waited for longer than the limit
 ├── DatabaseUnavailable      no connection, or it broke; the outcome may be unknown
 ├── ProviderUnavailable      a company did not answer in time
-├── CalendarDenied           a calendar does not let us in, or not do that
+├── CalendarDenied           a calendar account does not let us in
+│   └── CalendarUnreadable   it does, and does not let us read this one calendar
+├── CalendarRefused          a calendar does not take what we write; the account lets us in all the same
 ├── ConfigurationError       settings that cannot work; said in words a person can act on
 └── EmbeddedPostgresError    the server in the data directory cannot be started or used
 """
@@ -28,7 +30,15 @@ class ProviderUnavailable(HoldfirstError):
 
 
 class CalendarDenied(HoldfirstError):
-    """A calendar account does not let us in, or does not let us do that; asking again does not help."""
+    """A calendar account does not let us in, or does not let us read; asking again does not help."""
+
+
+class CalendarUnreadable(CalendarDenied):
+    """This calendar is not to be read any more, whatever the account's others say: it was deleted, or is shared no longer."""
+
+
+class CalendarRefused(HoldfirstError):
+    """A calendar does not take our events, though the account lets us in: it can be read, and not be written."""
 
 
 class ConfigurationError(HoldfirstError):

@@ -32,6 +32,7 @@ NOT_WITH_TOKEN = {
 }  # fmt: skip
 REFRESH = "1//refresh"
 CUT = 0
+WRITES = ("calendar.events.insert", "calendar.events.patch", "calendar.events.delete")
 
 
 class Refused(Exception):
@@ -42,8 +43,8 @@ class Refused(Exception):
 
 @dataclass
 class FakeGoogle:
-    """`calendars`: id → event id → event. Knobs: `faults` (for the next calls: a status, "cut_before" or "cut_after", as the
-    connection ends before it was done, or after), `latency`, `lag` (so many of the newest changes are told to nobody who
+    """`calendars`: id → event id → event. Knobs: `faults` (for the next calls: a status, a reason of Google's for a 403,
+    "cut_before" or "cut_after", as the connection ends before it was done, or after), `login_error`, `latency`, `lag` (so many of the newest changes are told to nobody who
     lists), `revoked`, `retry_after`, `page_max`, `oldest`;
     `lost_pushes`, `doubled_pushes` (so many of the next), `lasts_max` (the longest channel, in seconds), `uncallable`
     (addresses that Google does not call).
@@ -63,6 +64,7 @@ class FakeGoogle:
     latency: float = 0.0
     lag: int = 0
     revoked: bool = False
+    login_error: tuple[int, str] | None = None
     access_tokens: set[str] = field(default_factory=set)
     fouls: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
@@ -127,6 +129,8 @@ class FakeGoogle:
             return fault, _error(fault, "rateLimitExceeded" if fault == 403 else "backendError")
         if fault == "cut_before":
             return CUT, None
+        if fault not in (None, "cut_after"):
+            return 403, _error(403, fault)
         status, told = self._judged(method, parts, headers, body)
         return (CUT if fault == "cut_after" else status), told
 
@@ -153,6 +157,8 @@ class FakeGoogle:
         return status, told
 
     def _token(self, form: dict[str, list[str]]) -> tuple[int, Any]:
+        if self.login_error is not None:
+            return self.login_error[0], {"error": self.login_error[1], "error_description": "Unauthorized"}
         if form.get("grant_type") == ["authorization_code"]:
             digest = hashlib.sha256(form["code_verifier"][0].encode()).digest()
             made = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
@@ -188,6 +194,8 @@ class FakeGoogle:
     def _done(
         self, what: str, names: dict[str, str], query: dict[str, list[str]], body: Any, headers: Any
     ) -> tuple[int, Any]:
+        if what in WRITES and self.roles.get(names["calendarId"]) == "reader":
+            raise Refused(403, "requiredAccessLevel")
         match what:
             case "calendar.calendarList.list":
                 return 200, {
@@ -341,7 +349,9 @@ def _edge(when: dict[str, str]) -> datetime:
 
 
 def _error(status: int, reason: str) -> dict[str, Any]:
-    return {"error": {"code": status, "message": reason, "errors": [{"reason": reason, "message": reason}]}}
+    domain = "usageLimits" if reason.endswith("Exceeded") or reason == "accessNotConfigured" else "global"
+    one = {"domain": domain, "reason": reason, "message": reason}
+    return {"error": {"code": status, "message": reason, "errors": [one]}}
 
 
 @contextmanager

@@ -9,10 +9,17 @@ behaves is by Microsoft's documents, and where they are silent by what people re
 - delta tells what is out of its window as `@removed` (api/event-delta); an occurrence as nothing but its times
   (microsoft-graph-docs#7632); not that an occurrence was deleted (#4501); a token that is too old is 410
 - a whole day is midnight to midnight, whatever zone is preferred (microsoft-graph-docs#1802)
+- a filter by an extended property "is applied to all instances of the resource in the signed-in user's mailbox"
+  (api/singlevaluelegacyextendedproperty-get), whatever calendar is named
 - a mailbox answers few requests of an app at once, else 429 (concepts/throttling-limits)
 - a subscription is promised once the address has echoed a token, within 10 s, as plain text and decoded; it lasts under
   10,080 minutes, and at least 45; what becomes of it is told to the same address (concepts/change-notifications-…)
 - a refresh token is answered with another one (entra/identity-platform/refresh-tokens)
+- a personal account (`personal`) signs in at /common or /consumers and nowhere else, its tokens are no JWT and are full of
+  signs that an address does not bear (entra/identity-platform/access-tokens), its tenant is one for all of them, it has a
+  calendar of birthdays that nobody edits, and nobody is told its owner's address; subscriptions to its events, deltas,
+  extended properties and settings are as for others (the permission tables of each page name `Calendars.Read` and
+  `MailboxSettings.Read` for both kinds), getSchedule is not
 """
 
 import asyncio
@@ -34,6 +41,8 @@ from .graph_rules import FILTER, Foul, check_event, check_query, check_subscript
 Json = dict[str, Any]
 HOME, SHARED = "AAMkHome=", "AAMkShared/x="
 ADDRESS = "Host@Example.org"
+BIRTHDAYS = "AQMkADAwATM3ZmYAZS0xMjM0AAAIBBgAAAA=="
+CONSUMERS = "9188040d-6c67-4c5b-b112-36a304b66dad"
 SLIM = ("@odata.etag", "id", "seriesMasterId", "type", "start", "end")
 WAITS = 1
 
@@ -51,10 +60,10 @@ class Cut(Exception):
 @dataclass
 class FakeGraph:
     """Knobs: `faults` (by method: a status, a wait in seconds as a float, "cut_before" or "cut_after", for the next
-    calls), `latency`, `lag` (so many of the newest changes are told to nobody who lists), `revoked`, `rotates`,
+    calls), `latency`, `lag` (so many of the newest changes are told to nobody who lists), `revoked`, `personal`, `rotates`,
     `duplicate` (the status of a transaction id used twice), `remembers` (whether they are known at all), `stale` (what
     an old delta token is answered with, and from which change on), `tells` ("all" or "some" of a changed series),
-    `bin_answers` (a deleted event can still be read by its name); `call` (how an address is reached: what it answers
+    `bin_answers` (a deleted event can still be read by its name), `mailbox_wide` (whose events a filter finds); `call` (how an address is reached: what it answers
     to a POST), `lost_pushes`, `doubled_pushes` (so many of the next), `handshake_seconds`, `watchable` (calendars that subscriptions are made for), `now` (Microsoft's clock).
 
     `pushes`: what is on its way to whoever watches, as (address, body).
@@ -67,6 +76,7 @@ class FakeGraph:
     latency: float = 0.0
     lag: int = 0
     revoked: bool = False
+    personal: bool = False
     login_error: str | None = None
     rotates: bool = True
     forgets_used: bool = False
@@ -76,6 +86,7 @@ class FakeGraph:
     oldest: int = 0
     tells: str = "all"
     bin_answers: bool = False
+    mailbox_wide: bool = True
     page_max: int = 1000
     clock: int = 0
     running: int = 0
@@ -144,7 +155,7 @@ class FakeGraph:
             "subscriptionId": ref,
             "subscriptionExpirationDateTime": one["expirationDateTime"],
             "clientState": one["clientState"],
-            "tenantId": "84bd8158-6d4d-4958-8b9f-9d6445542f95",
+            "tenantId": CONSUMERS if self.personal else "84bd8158-6d4d-4958-8b9f-9d6445542f95",
         }
         if self.lost_pushes:
             self.lost_pushes -= 1
@@ -180,7 +191,7 @@ class FakeGraph:
         self, method: str, path: str, query: str, headers: dict[str, str], body: bytes
     ) -> tuple[int, Json | None, dict[str, str]]:
         if path.endswith("/oauth2/v2.0/token"):
-            return (*self._token(dict(parse_qsl(body.decode()))), {})
+            return (*self._token(path.split("/")[1], dict(parse_qsl(body.decode()))), {})
         self.asked.append(f"{method} {unquote(path)}")
         self.running += 1
         self.most = max(self.most, self.running)
@@ -211,7 +222,10 @@ class FakeGraph:
         except Refused as refused:
             return refused.status, _error(refused.code, refused.code, **refused.more)
 
-    def _token(self, form: dict[str, str]) -> tuple[int, Json]:
+    def _token(self, tenant: str, form: dict[str, str]) -> tuple[int, Json]:
+        if self.personal and tenant not in ("common", "consumers"):
+            said = "AADSTS50020: User account from identity provider 'live.com' does not exist in tenant"
+            return 400, {"error": "invalid_grant", "error_description": said}
         if self.login_error is not None:
             return 401, {"error": self.login_error, "error_description": "AADSTS7000222: the secret ran out"}
         assert form["client_id"] == "client" and form["client_secret"] == "secret", form
@@ -224,7 +238,7 @@ class FakeGraph:
             return 400, {"error": "invalid_grant", "error_description": "AADSTS50173: revoked"}
         elif self.forgets_used:
             self.grants.discard(form["refresh_token"])
-        access = f"access{next(self.names)}"
+        access = f"{'EwB4A8l6BAAU/+=' if self.personal else 'access'}{next(self.names)}"
         self.access_tokens.add(access)
         told = {
             "token_type": "Bearer",
@@ -233,7 +247,7 @@ class FakeGraph:
             "scope": "Calendars.ReadWrite",
         }
         if self.rotates:
-            told["refresh_token"] = f"M.refresh-{next(self.names)}"
+            told["refresh_token"] = f"M.{'C5_BL2.-Cq!*$' if self.personal else 'refresh'}-{next(self.names)}"
             self.grants.add(str(told["refresh_token"]))
         return 200, told
 
@@ -250,13 +264,13 @@ class FakeGraph:
         match [method, *parts]:
             case ["GET", "me", "calendars"]:
                 check_query("calendars", query)
-                return 200, self._page([self._calendar(one) for one in (SHARED, HOME)], query, wishes, path)
+                return 200, self._page([self._calendar(one) for one in self._names()], query, wishes, path)
             case ["GET", "me", "mailboxSettings"]:
                 check_query("mailboxSettings", query)
                 if self.time_zone is None:
                     raise Refused(403, "ErrorAccessDenied")
                 return 200, {"timeZone": self.time_zone}
-            case [_, "me", "calendars", calendar, *_] if calendar not in (HOME, SHARED):
+            case [_, "me", "calendars", calendar, *_] if calendar not in self._names():
                 raise Refused(404, "ErrorItemNotFound")
             case ["GET", "me", "calendars", calendar, "calendarView"]:
                 check_query("calendarView", query)
@@ -364,13 +378,16 @@ class FakeGraph:
             self.transactions[transaction] = (body, name)
         return self.events[name]
 
+    def _names(self) -> tuple[str, ...]:
+        return (BIRTHDAYS, HOME) if self.personal else (SHARED, HOME)
+
     def _calendar(self, calendar: str) -> Json:
         return {
             "id": calendar,
-            "name": "Calendar" if calendar == HOME else "Team",
-            "canEdit": calendar not in self.read_only,
+            "name": {HOME: "Calendar", SHARED: "Team", BIRTHDAYS: "Birthdays"}[calendar],
+            "canEdit": calendar not in {BIRTHDAYS, *self.read_only},
             "isDefaultCalendar": calendar == HOME,
-            "owner": {"name": "Host", "address": ADDRESS},
+            "owner": {"name": "Host"} if self.personal else {"name": "Host", "address": ADDRESS},
         }
 
     def _event(self, calendar: str, name: str) -> Json:
@@ -403,7 +420,8 @@ class FakeGraph:
     def _found(self, calendar: str, query: dict[str, str], wishes: dict[str, str]) -> list[Json]:
         wish = FILTER.fullmatch(query["$filter"]) if "$filter" in query else None
         found = []
-        for one in self._visible(calendar):
+        everywhere = [one for one in self._names() if self.mailbox_wide and wish]
+        for one in [found for name in everywhere or [calendar] for found in self._visible(name)]:
             value = one["extended"].get(wish["id"], "") if wish else ""
             # "Filtering the value property of an extended property is case-insensitive."
             if wish is None or (

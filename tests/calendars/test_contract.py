@@ -17,7 +17,7 @@ import pytest
 
 from holdfirst.calendar.calendar_event import CalendarEvent, EventState, event_uid, marker
 from holdfirst.calendar.provider import Access, CalendarProvider, Changes, EventGone, Place
-from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.errors import CalendarDenied, CalendarRefused, ProviderUnavailable
 from holdfirst.providers import ics
 from holdfirst.providers.caldav import CalDav
 from holdfirst.providers.google import Google, GoogleClient
@@ -132,6 +132,9 @@ class GoogleHost:
     def fail(self, _method: str, fault: str) -> None:
         self.fake.faults.append(fault)
 
+    def close(self) -> None:
+        self.fake.roles[self.calendar] = "reader"
+
     def throttle(self) -> None:
         self.fake.faults, self.fake.retry_after = [429], "1"
 
@@ -176,6 +179,9 @@ class GraphHost:
 
     def fail(self, method: str, fault: str) -> None:
         self.fake.faults[method] = [fault]
+
+    def close(self) -> None:
+        self.fake.read_only.add(self.calendar)
 
     def throttle(self) -> None:
         self.fake.faults["POST"] = [1.0]
@@ -256,7 +262,7 @@ async def _feed(outward: Outward, reader: IcalendarReader) -> AsyncIterator[Case
         yield Case(Ics(outward, reader), place, FeedHost(publisher), writable=False)
 
 
-WRITTEN = ["radicale", "xandikos", "google", "graph", "graph_other_mood"]
+WRITTEN = ["radicale", "xandikos", "google", "graph", "graph_other_mood", "graph_personal"]
 
 
 @pytest.fixture(params=[*WRITTEN, "ics"])
@@ -290,9 +296,16 @@ def _made(
         case "graph_other_mood":
             # As other documents, and other people, have it.
             mood = fake_graph.FakeGraph(
-                duplicate=400, stale=(400, "resyncRequired"), bin_answers=True, tells="some", page_max=1
+                duplicate=400,
+                stale=(400, "resyncRequired"),
+                bin_answers=True,
+                tells="some",
+                page_max=1,
+                mailbox_wide=False,
             )
             return _graph(outward, mood)
+        case "graph_personal":
+            return _graph(outward, fake_graph.FakeGraph(personal=True))
         case "ics":
             return _feed(outward, reader)
         case kind:
@@ -558,6 +571,22 @@ async def test_a_grant_that_was_revoked_is_denied(company: Case):
     for call in (provider.busy(place, START, END), provider.write(place, hold(1), None)):
         with pytest.raises(CalendarDenied):
             await call
+
+
+async def test_a_calendar_that_is_only_read_says_so_of_writes_alone(company: Case):
+    provider, place, host = company.provider, company.place, company.host
+    etag = await provider.write(place, hold(), None)
+    host.close()
+    for call in (
+        provider.write(place, hold(1), None),
+        provider.write(place, hold(title="again"), etag),
+        provider.delete(place, hold().uid, etag),
+    ):
+        with pytest.raises(CalendarRefused):
+            await call
+    assert len(await spans(company)) == 1
+    found = (await provider.discover(place.access)).calendars
+    assert [one.writable for one in found if one.ref == place.ref] == [False]
 
 
 async def test_asked_to_wait_a_moment_it_is_done_once_after_it(company: Case):

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from conftest import Clock
+from holdfirst.effects import examine_calendars
 from holdfirst.effects.examine_calendars import examine
 from holdfirst.store.database import Database
 from processes.running import command
@@ -99,6 +100,18 @@ async def test_every_disagreement_is_found_and_repaired(database: Database, cloc
     await assert_settled(shop, clock)
     assert (await examine(shop.world, repair=False)).wrong == []
     assert ghost.uid
+
+
+async def test_the_test_event_is_looked_for_with_growing_pauses(
+    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+):
+    shop = await make(database, clock)
+    monkeypatch.setattr(examine_calendars, "READ_BACK_SECONDS_MAX", 0.5)
+    shop.calendars.lag = 10
+    found = await examine(shop.world, repair=False)
+    assert len([one for one in found.notes if "choose calendar_check strict" in one]) == 2
+    # 0, 50, 150, 350 ms after it was written, in each of two.
+    assert 4 <= shop.calendars.calls["busy"] <= 8
 
 
 async def test_a_calendar_that_shuts_us_out_is_said(database: Database, clock: Clock):

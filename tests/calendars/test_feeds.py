@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from holdfirst.calendar.provider import Access, Place
+from holdfirst.effects.examine_calendars import examine
 from holdfirst.errors import CalendarDenied, ProviderUnavailable
 from holdfirst.providers import ics
 from holdfirst.providers.icalendar_reader import IcalendarReader
@@ -37,6 +38,7 @@ class Publisher:
     url: str = ""
     endless: bool = False
     location: str = ""
+    modified: bytes = b""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -51,8 +53,8 @@ class Publisher:
             unchanged = b"if-none-match: " + etag in request.lower() and self.status == 200
             status, body = (304, b"") if unchanged else (self.status, self.body)
             elsewhere = f"Location: {self.location}\r\n".encode() if self.location else b""
-            head = b"HTTP/1.1 %d X\r\nETag: %s\r\n%sConnection: close\r\nContent-Length: %d\r\n\r\n"
-            writer.write(head % (status, etag, elsewhere, len(body)) + body)
+            head = b"HTTP/1.1 %d X\r\nETag: %s\r\n%s%sConnection: close\r\nContent-Length: %d\r\n\r\n"
+            writer.write(head % (status, etag, elsewhere, self.modified, len(body)) + body)
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             return
@@ -296,6 +298,36 @@ async def test_a_host_with_a_feed_in_and_a_feed_out(
         assert renamed["calendar_feed"] == address
         await house.verb(held, "cancel")
         assert b"VEVENT" not in (await house.call("GET", address, key=None)).content
+
+
+async def test_doctor_fetches_a_feed_and_says_how_old_it_is(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    start = datetime.now(UTC) + timedelta(days=7)
+    odd = b"BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:odd\r\nDTSTART:20261207T103000Z\r\nRRULE:FREQ=SECONDLY\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+    body = vevent("dentist", f"{start:%Y%m%dT%H%M%SZ}", f"{start + timedelta(hours=1):%Y%m%dT%H%M%SZ}") + odd
+    async with (
+        open_house(database.url, tmp_path, allow_private="127.0.0.0/8") as house,
+        publishing(body) as publisher,
+    ):
+        publisher.modified = b"Last-Modified: Mon, 07 Dec 2026 09:00:00 GMT\r\n"
+        wish = {"host": house.host, "provider": "ics", "url": publisher.url}
+        await house.ask("POST", "/v1/calendar-connections", wish)
+        await house.settle()
+        found = await examine(house.parts.world, repair=False)
+        said = "; ".join(found.notes)
+        for words in (
+            "read only: not locked",
+            "1 times taken ahead",
+            "s old",
+            "2026-12-07 09:00 UTC",
+            "1 events not",
+        ):
+            assert words in said
+        assert found.wrong == []
+        publisher.status = 404
+        monkeypatch.setattr(ics, "FRESH_SECONDS", 0)
+        assert any("404" in one for one in (await examine(house.parts.world, repair=False)).wrong)
 
 
 async def test_a_private_address_is_refused_in_words(database: Database, tmp_path: Path):

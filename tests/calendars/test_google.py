@@ -306,6 +306,33 @@ async def test_a_grant_that_was_ended_is_denied_in_words(fake: FakeGoogle, adapt
         await adapter.busy(PLACE, START, END)
 
 
+@pytest.mark.parametrize("reason", ["quotaExceeded", "dailyLimitExceeded", "accessNotConfigured"])
+async def test_a_limit_is_not_the_end_of_a_grant(fake: FakeGoogle, adapter: Google, reason: str):
+    """Not one that passes within seconds: nobody waits for it, and Google is not asked meanwhile."""
+    fake.faults = [reason]
+    for _ in range(2):
+        with pytest.raises(ProviderUnavailable):
+            await adapter.busy(PLACE, START, END)
+    assert len(fake.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(401, "invalid_client"), (401, "deleted_client"), (400, "invalid_request")]
+)
+async def test_what_is_the_operators_to_mend_is_not_the_hosts(
+    fake: FakeGoogle, adapter: Google, status: int, error: str
+):
+    fake.login_error = status, error
+    with pytest.raises(ProviderUnavailable, match=f"HOLDFIRST_GOOGLE_CLIENT_SECRET.*{error}"):
+        await adapter.busy(PLACE, START, END)
+
+
+async def test_without_a_client_of_the_operators_no_grant_has_ended(fake: FakeGoogle, outward: Outward):
+    adapter = Google(outward, GoogleClient("", "", f"{fake.url}/calendar/v3", f"{fake.url}/token"))
+    with pytest.raises(ProviderUnavailable, match="HOLDFIRST_GOOGLE_CLIENT_ID"):
+        await adapter.busy(PLACE, START, END)
+
+
 async def test_a_calendar_that_is_not_there_is_denied(adapter: Google):
     with pytest.raises(CalendarDenied):
         await adapter.busy(msgspec.structs.replace(PLACE, ref="nobody@example.org"), START, END)

@@ -20,7 +20,7 @@ from conftest import Clock
 from holdfirst.calendar.calendar_event import CalendarEvent, EventState, event_uid, marker
 from holdfirst.calendar.provider import Access, EventGone, Place
 from holdfirst.effects.examine_calendars import examine
-from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.errors import CalendarDenied, CalendarRefused, ProviderUnavailable
 from holdfirst.providers.microsoft import Microsoft, MicrosoftClient, zones
 from holdfirst.providers.microsoft.graph import AT_ONCE_MAX
 from holdfirst.providers.outward import Outward
@@ -96,6 +96,27 @@ async def test_a_zone_that_we_are_not_told_or_nobody_knows_is_the_hosts(
     assert {one.time_zone for one in (await adapter.discover(ACCESS)).calendars} == {None}
 
 
+async def test_a_personal_account_signs_in_where_the_operator_lets_it(fake: FakeGraph, outward: Outward):
+    """Its tokens go through as they are; what it tells nobody is not needed."""
+    fake.personal = True
+    adapter = adapter_of(fake, outward)
+    found = await adapter.discover(msgspec.structs.replace(ACCESS, server={}))
+    assert [(one.name, one.writable) for one in found.calendars] == [("Calendar", True), ("Birthdays", False)]
+    assert found.server == {}
+    fake.access_tokens.clear()
+    await adapter.write(PLACE, hold(), None)
+    assert await adapter.find(PLACE, hold().uid) is not None
+    organisation = MicrosoftClient(
+        client_id="client",
+        client_secret="secret",
+        tenant="practice.example",
+        api=f"{fake.url}/v1.0",
+        login=fake.url,
+    )
+    with pytest.raises(CalendarDenied, match=r"AADSTS50020.*HOLDFIRST_MICROSOFT_TENANT"):
+        await Microsoft(outward, organisation).discover(ACCESS)
+
+
 def test_zones_by_the_names_of_windows():
     """Against the table of a library that we do not import where requests are served."""
     assert dict(zones._WINDOWS) == windows.WINDOWS_TO_OLSON
@@ -129,6 +150,21 @@ async def test_ids_stay_where_an_event_is_moved_to_another_calendar(fake: FakeGr
     [after] = (await adapter.changes(other, None, {}, WINDOW)).changed
     assert (after.ref, after.uid) == (before.ref, hold().uid)
     assert await adapter.find(PLACE, hold().uid) is None
+
+
+async def test_what_stands_in_another_calendar_of_the_mailbox_is_not_in_this_one(
+    fake: FakeGraph, adapter: Microsoft
+):
+    """Graph searches the mailbox, whichever calendar it is asked about."""
+    other = msgspec.structs.replace(PLACE, ref=SHARED)
+    await adapter.write(PLACE, hold(), None)
+    await adapter.write(other, hold(1, start=START + 2000 * DAY, end=END + 2000 * DAY), None)
+    assert [one.uid for one in await adapter.own(PLACE, MARK)] == [hold().uid]
+    assert [one.uid for one in await adapter.own(other, MARK)] == [hold(1).uid]
+    assert await adapter.find(PLACE, hold().uid) is not None
+    assert await adapter.find(other, hold().uid) is None
+    await adapter.delete(other, hold().uid, None)
+    assert len(fake.within(HOME)) == 1
 
 
 # Answers that are lost
@@ -447,7 +483,7 @@ async def test_a_calendar_that_is_not_there_or_not_ours_to_write_is_denied(
     with pytest.raises(CalendarDenied, match="ErrorItemNotFound"):
         await adapter.busy(msgspec.structs.replace(PLACE, ref="AAMkOther="), START, END)
     fake.read_only.add(HOME)
-    with pytest.raises(CalendarDenied, match="ErrorAccessDenied"):
+    with pytest.raises(CalendarRefused, match="ErrorAccessDenied"):
         await adapter.write(PLACE, hold(), None)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from holdfirst.calendar.provider import Access, EventGone, Place
-from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.errors import CalendarRefused, ProviderUnavailable
 from holdfirst.providers.caldav import CalDav
 from holdfirst.providers.icalendar_reader import IcalendarReader
 from holdfirst.providers.outward import Outward
@@ -41,7 +41,7 @@ async def test_a_uid_that_stands_in_another_calendar_is_given_up(caldav: CalDav,
 @pytest.mark.parametrize("answer", [(409, ""), (403, ""), (404, ""), (507, "")])
 async def test_what_is_refused_for_another_reason_is_said(caldav: CalDav, answer: tuple[int, str]):
     async with odd_caldav(OddCalDav(conflict=answer)) as odd:
-        with pytest.raises((CalendarDenied, ProviderUnavailable)):
+        with pytest.raises((CalendarRefused, ProviderUnavailable)):
             await caldav.write(place(odd), hold(), None)
 
 

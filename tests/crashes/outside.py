@@ -33,7 +33,7 @@ STRIPE_KEY, GOOGLE_HOST = "sk_test_platform", "host@example.org"
 @dataclass
 class Door:
     """In front of a server. `faults`: how the next calls of a method (or "") go wrong: `away` (nothing is done), `lost`
-    (done, and no answer), `denied`. `shut`: one of these for all of them.
+    (done, and no answer), `denied`, `refused` (this alone). `shut`: one of these for all of them.
     """
 
     url: str = ""
@@ -115,8 +115,8 @@ def _door_of(server: Server) -> Iterator[Door]:
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             fault = door.fault_of(self.command)
-            if fault in ("away", "denied"):
-                self._answer({"away": 503, "denied": 401}[fault], [], b"")
+            if fault in ("away", "denied", "refused"):
+                self._answer({"away": 503, "denied": 401, "refused": 403}[fault], [], b"")
                 return
             calling = http.client.HTTPConnection(str(behind.hostname), behind.port, timeout=20)
             calling.request(self.command, self.path, body, dict(self.headers))

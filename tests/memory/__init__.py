@@ -8,7 +8,7 @@ payees.py
 catalog.py
 jobs.py
 idempotency.py
-calendars.py, calendar_events.py, calendar_items.py, calendar_watches.py
+calendars.py, calendar_access.py, calendar_events.py, calendar_items.py, calendar_watches.py
 
 `in_memory()` puts them in the place of PostgreSQL. The rules are the production's: what is here is only what SQL
 does. `tests/simulation/test_memory.py` holds it to PostgreSQL.
@@ -21,6 +21,7 @@ from types import ModuleType
 
 from holdfirst import store
 from memory import (
+    calendar_access,
     calendar_events,
     calendar_items,
     calendar_watches,
@@ -36,6 +37,7 @@ from memory.tables import Memory, MemoryTx
 
 __all__ = ["Memory", "MemoryTx", "in_memory"]
 FAKES = (
+    calendar_access,
     calendar_events,
     calendar_items,
     calendar_watches,

@@ -46,6 +46,12 @@ async def open_host(tx: MemoryTx, connection: Connection) -> None:
     tx.delete("busy", key)
 
 
+async def hosts_zone(tx: MemoryTx, host_id: str) -> str:
+    await tx.turn()
+    zone: str = tx.get("host", host_id).time_zone
+    return zone
+
+
 async def calendars_of_hosts(tx: MemoryTx, host_ids: Sequence[str]) -> list[tuple[Calendar, Connection]]:
     await tx.turn()
     found = [

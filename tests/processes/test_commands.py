@@ -297,6 +297,10 @@ update payment set status = 'authorized', disposition = 'void' from sold where p
 delete from reservation using sold where sold.id = reservation.id and number = 5;
 delete from claim using sold where reservation_id = sold.id and number = 6;
 update claim set starts_at = starts_at - interval '90 minutes' from sold where reservation_id = sold.id and number = 4;
+insert into webhook_endpoint (id, account_id, url, types, sealed_secret, created_at)
+    select 'whe_1', account_id, 'https://shop.example/', '{}', sealed_credentials, now() from payment_account limit 1;
+insert into webhook_delivery (id, account_id, endpoint_id, event_id, status, created_at, response_status)
+    select 'whd_1', account_id, 'whe_1', 'evt_1', 'failed', now(), 500 from host limit 1;
 insert into job (key, account_id, kind, subject, due_at, created_at, dead_at)
     select 'send_mail:dead', account_id, 'later_kind', 'dead', now(), now(), now() from host limit 1;
 insert into job (key, account_id, kind, subject, due_at, created_at)

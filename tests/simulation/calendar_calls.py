@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from holdfirst.calendar.calendar_event import Change
 from holdfirst.reservation.reservation import CalendarVerdict
-from holdfirst.store import calendar_events, calendar_items, calendar_watches, calendars
+from holdfirst.store import calendar_access, calendar_events, calendar_items, calendar_watches, calendars
 from holdfirst.store.calendar_events import Written, WrittenEvent
 from holdfirst.store.calendars import (
     Calendar,
@@ -203,6 +203,22 @@ class CalendarCalls:
         status = chance.choice(list(ConnectionStatus))
         after = replace(connection, status=status, problem="away", problem_since=self.both.moment)
         await same("save_connection", lambda tx: calendars.save_connection(tx, after))
+        await same("refuses", lambda tx: calendar_access.refuses_writes(tx, calendar.id, "403"))
+        if chance.random() < 0.5:
+            word = chance.choice((None, "no answer"))
+            await same("note_writing", lambda tx: calendar_access.note_writing(tx, calendar.id, word))
+        await same("note_reading", lambda tx: calendar_access.note_reading(tx, calendar.id, "404"))
+        zone = chance.choice((calendar.time_zone, "Europe/Prague"))
+        latest = replace(
+            calendar,
+            name="other",
+            time_zone=zone,
+            writable=chance.random() < 0.5,
+            read_problem=chance.choice((None, "403")),
+        )
+        await same("relist", lambda tx: calendar_access.relist(tx, latest))
+        await same("left_standing", lambda tx: calendar_access.left_standing(tx, calendar.id))
+        await same("calendars_of", lambda tx: calendars.calendars_of(tx, calendar.connection_id))
         await same("of_hosts", lambda tx: calendars.calendars_of_hosts(tx, hosts))
         await same("is_live", lambda tx: calendars.is_live(tx, calendar.id))
         await same("load_calendar", lambda tx: calendars.load_calendar(tx, calendar.id))

@@ -75,7 +75,7 @@ class Customer:
         answers = await asyncio.gather(*tries)
         if key is not None and self.town.practice.check is not None and not any(answers):
             # It failed, or its server died: what it had begun is taken up.
-            await go_on(self.chance.seconds(0, 20))
+            await go_on(self.chance.seconds(0.1, 20))
             answers = [await self.asks(lambda world: reserve(world, request, key))]
         if key is not None:
             for answer in answers:

@@ -23,7 +23,7 @@ from races.exhaustive.mutants import _pins_nothing
 AUTHORIZE, SALE, UNCLOSEABLE = range(0, 9, 3), range(1, 9, 3), range(2, 9, 3)
 """Seeds by money mode: see `town.practice_of`."""
 ASKED, WRITTEN = range(6, 12, 3), range(6, 12)
-STRICT = range(23, 24)
+STRICT = range(262, 263)
 """Where hosts have calendars; the first with money that is authorised."""
 
 

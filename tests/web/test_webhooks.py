@@ -22,6 +22,7 @@ from holdfirst.errors import ProviderUnavailable
 from holdfirst.flows import at_rest, webhooks
 from holdfirst.flows.webhooks import TRY_AGAIN
 from holdfirst.key_ring import KeyRing
+from holdfirst.store import checks
 from holdfirst.web.event_bodies import EventBodies
 from holdfirst.worker import KINDS, Kind
 
@@ -193,6 +194,9 @@ async def test_what_was_not_taken_is_sent_again_for_three_days(hooked, clock, an
         assert len(hooked.receiver.heard) == attempt + 1
     [delivery] = await hooked.deliveries(made)
     assert (delivery["status"], delivery["attempts"]) == ("failed", len(TRY_AGAIN) + 1)
+    database = hooked.site.shop.database
+    [finding] = [one for one in await database.run(checks.findings) if one.check == "undelivered"]
+    assert finding.ids == [delivery["id"]]
     told = (delivery["response_status"], delivery["error"])
     assert told == ((None, answers) if isinstance(answers, str) else (answers, None))
     assert len({(headers["webhook-id"], body) for _, headers, body in hooked.receiver.heard}) == 1
@@ -206,6 +210,7 @@ async def test_a_receiver_that_is_gone_is_left_alone(hooked, clock) -> None:
     await hooked.site.shop.work()
     [delivery] = await hooked.deliveries(made)
     assert (delivery["status"], delivery["response_status"]) == ("failed", 410)
+    assert await hooked.site.shop.database.run(checks.findings) == []
     await clock.shift(timedelta(days=4))
     await hooked.site.shop.work()
     assert len([one for one in hooked.receiver.types if one == "reservation.held"]) == 1

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What we ask of a calendar provider. No answer in time is `ProviderUnavailable`: what was asked may have been done.
 
-Whoever does not let us in any more raises `CalendarDenied`; that does not mend by asking again.
+Whoever does not let us in any more raises `CalendarDenied`; that does not mend by asking again. Who only does not let us write
+raises `CalendarRefused`, and is read like any other.
 """
 
 import enum
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
@@ -15,12 +17,20 @@ from holdfirst.calendar.calendar_event import CalendarEvent, Change, Occurrence
 from holdfirst.payment.provider import Notification
 
 NOW = timedelta(0)
+TakeTurn = Callable[[str, int], AbstractAsyncContextManager[None]]
+"""A turn at a place that answers at most so many calls at once, counted over all processes."""
+
+
+def _at_once(_place: str, _most: int) -> AbstractAsyncContextManager[None]:
+    """For whoever is alone."""
+    return nullcontext()
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
     """`secrets`: as the host gave them. `server`: what discovery found and need not find again.
 
-    `keep`: for a company that exchanges a secret when it is used: called with the one that counts from now on.
+    `keep`: for a company that exchanges a secret when it is used: called with the one that counts from now on. `name`: of
+    the connection. `turn`: for a company that answers only so many calls at once: waited for before each.
     """
 
     secrets: Mapping[str, str]
@@ -28,6 +38,8 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     owners: Sequence[str] = ()
     """The host's own addresses, in lower case: whose "declined" counts."""
     keep: Callable[[Mapping[str, str]], Awaitable[None]] | None = None
+    name: str = ""
+    turn: TakeTurn = _at_once
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,13 +68,15 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 class Busy(msgspec.Struct, frozen=True):
     """What takes time in a window, our own events included; `notes`: what could not be understood.
 
-    `age`, `problem`: how long ago this was true, and why nobody can say what is true now.
+    `age`, `problem`: how long ago this was true, and why nobody can say what is true now. `as_of`: of a copy, how old its
+    publisher says it is.
     """
 
     occurrences: Sequence[Occurrence]
     notes: Sequence[str] = ()
     age: timedelta = NOW
     problem: str | None = None
+    as_of: datetime | None = None
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,11 +2,13 @@
 """Connect a calendar account: asked what it has before anything is stored."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 
 import msgspec
 
 from holdfirst.calendar.provider import Access, Found
+from holdfirst.effects.calendar_desk import access_of, turns_of
 from holdfirst.effects.world import World
 from holdfirst.errors import CalendarDenied, ProviderUnavailable
 from holdfirst.flows import calendar_connections
@@ -31,7 +33,7 @@ async def connect(
     refusal = await world.database.run(calendar_connections.host_of, wanted.account_id, wanted.host_id)
     if refusal is not None:
         return refusal
-    there = await discover(world, wanted.provider, secrets, field)
+    there = await discover(world, wanted.id, wanted.provider, secrets, field)
     if isinstance(there, Refusal):
         return there
     sealed = world.key_ring.seal(msgspec.json.encode(there.secrets), wanted.id)
@@ -43,7 +45,7 @@ async def reconnect(
     world: World, connection: Connection, secrets: Mapping[str, str], field: str
 ) -> Connection | Refusal:
     """Other credentials for the same account: what was broken works again."""
-    there = await discover(world, connection.provider, secrets, field)
+    there = await discover(world, connection.id, connection.provider, secrets, field)
     if isinstance(there, Refusal):
         return there
     # Where to go on to was sealed with the connection before it had anything else to seal.
@@ -55,7 +57,19 @@ async def reconnect(
     return await world.database.run(calendar_connections.let_in_again, connection.id, there.found, sealed)
 
 
-async def discover(world: World, provider: str, secrets: Mapping[str, str], field: str) -> LetIn | Refusal:
+async def list_again(world: World, connection: Connection) -> None:
+    """What its calendars are called, in which zone they are and which of them can be written changes without a word. Whether
+    the account answers at all is for the readings to say.
+    """
+    with contextlib.suppress(CalendarDenied, ProviderUnavailable, TimeoutError):
+        async with asyncio.timeout(DISCOVER_SECONDS_MAX):
+            found = await world.calendars[connection.provider].discover(access_of(world, connection))
+        await world.database.run(calendar_connections.listed, connection.id, found)
+
+
+async def discover(
+    world: World, name: str, provider: str, secrets: Mapping[str, str], field: str
+) -> LetIn | Refusal:
     latest = dict(secrets)
 
     async def keep(exchanged: Mapping[str, str]) -> None:
@@ -63,7 +77,8 @@ async def discover(world: World, provider: str, secrets: Mapping[str, str], fiel
 
     try:
         async with asyncio.timeout(DISCOVER_SECONDS_MAX):
-            found = await world.calendars[provider].discover(Access(secrets=secrets, keep=keep))
+            access = Access(secrets=secrets, keep=keep, name=name, turn=turns_of(world))
+            found = await world.calendars[provider].discover(access)
     except CalendarDenied as error:
         return invalid(field, f"does not let us in: {error}")
     except (ProviderUnavailable, TimeoutError) as error:

@@ -3,6 +3,7 @@
 what should? With `repair`, what is certainly wrong is put right.
 """
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -14,7 +15,7 @@ from holdfirst.clock import monotonic
 from holdfirst.effects.calendar_desk import CalendarDesk, calling
 from holdfirst.effects.watch_calendars import addresses
 from holdfirst.effects.world import World
-from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.errors import CalendarDenied, CalendarRefused, ProviderUnavailable
 from holdfirst.flows import calendar_repair
 from holdfirst.flows.calendar_connections import left_out
 from holdfirst.flows.calendar_repair import Standing
@@ -26,6 +27,8 @@ from holdfirst.store.database import Tx
 SECONDS_MAX = 30.0
 CANARY_AHEAD = timedelta(days=390)
 READ_BACK_SECONDS_MAX = 10.0
+PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
+"""Between looks for the test event: companies count calls."""
 RENEWAL_TAKES = timedelta(hours=1)
 
 
@@ -49,6 +52,8 @@ async def examine(world: World, *, repair: bool) -> Examined:
             notes.append(f"{connection.id}: {note}")
         for calendar in known:
             if calendar.in_use:
+                if calendar.write_problem is not None:
+                    wrong.append(f"{calendar.id}: does not take our events: {calendar.write_problem}")
                 found = await _watched(world, calendar, connection)
                 wrong += [f"{calendar.id}: {one}" for one in found.wrong]
                 notes += [f"{calendar.id}: {one}" for one in found.notes]
@@ -62,12 +67,12 @@ async def _examined(world: World, calendar: Calendar, connection: Connection, *,
     try:
         async with calling(world, calendar, connection, SECONDS_MAX) as desk:
             own = list(await desk.provider.own(desk.place, marker(calendar.account_id)))
-            notes = [await _canary(world, desk, calendar)] if calendar.writable else ["read only: not locked"]
+            notes = [await (_canary if calendar.writable else _fetched)(world, desk, calendar)]
             standing = await world.database.run(calendar_repair.compare, calendar, own)
             if repair:
                 for stray in (*standing.orphans, *standing.duplicates):
                     await desk.provider.delete(desk.place, stray.uid, stray.etag or None)
-    except (ProviderUnavailable, CalendarDenied) as error:
+    except (ProviderUnavailable, CalendarDenied, CalendarRefused) as error:
         return Examined([str(error)], [])
     if repair:
         await world.database.run(calendar_repair.put_right, calendar, standing)
@@ -130,16 +135,35 @@ async def _canary(world: World, desk: CalendarDesk, calendar: Calendar) -> str:
     etag = await desk.provider.write(desk.place, event, None)
     written = monotonic()
     try:
+        pauses = iter(PAUSES)
         while monotonic() - written < READ_BACK_SECONDS_MAX:
             busy = await desk.provider.busy(desk.place, event.start, event.end)
             if uid in {one.uid for one in busy.occurrences}:
                 took, lag = (written - began) * 1000, (monotonic() - written) * 1000
                 return f"written in {took:.0f} ms, read back {lag:.0f} ms after that"
+            await asyncio.sleep(next(pauses, PAUSES[-1]))
         return (
             f"what was written is not told within {READ_BACK_SECONDS_MAX:.0f} s: choose calendar_check strict"
         )
     finally:
         await desk.provider.delete(desk.place, uid, etag)
+
+
+async def _fetched(world: World, desk: CalendarDesk, calendar: Calendar) -> str:
+    """What is only read: whether it can be, how old it is, and how much of it could not be understood."""
+    now = await world.database.single(_now)
+    began = monotonic()
+    busy = await desk.provider.busy(desk.place, now, now + CANARY_AHEAD)
+    said = [
+        f"read only: not locked; read in {(monotonic() - began) * 1000:.0f} ms, {len(busy.occurrences)} times taken ahead"
+    ]
+    if calendar.read_at is not None:
+        said.append(f"what the slots know of it is {(now - calendar.read_at).total_seconds():.0f} s old")
+    if busy.as_of is not None:
+        said.append(f"its publisher's copy is of {busy.as_of:%Y-%m-%d %H:%M %Z}")
+    if busy.notes:
+        said.append(f"{len(busy.notes)} events not understood")
+    return "; ".join(said)
 
 
 async def _now(tx: Tx) -> datetime:

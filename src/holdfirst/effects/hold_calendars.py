@@ -15,10 +15,10 @@ from datetime import datetime
 from holdfirst.calendar.calendar_event import Occurrence
 from holdfirst.calendar.provider import EventGone
 from holdfirst.clock import monotonic
-from holdfirst.effects.calendar_desk import calling
+from holdfirst.effects.calendar_desk import CalendarDesk, calling
 from holdfirst.effects.dragged_events import take_back
 from holdfirst.effects.world import World
-from holdfirst.errors import CalendarDenied, HoldfirstError, ProviderUnavailable
+from holdfirst.errors import CalendarDenied, CalendarRefused, HoldfirstError, ProviderUnavailable
 from holdfirst.flows import calendar_health, calendar_holds
 from holdfirst.flows.calendar_holds import Outcome, Plan, ToAsk, ToWrite, Wrote
 from holdfirst.flows.reschedule import RescheduleRequest
@@ -27,6 +27,7 @@ from holdfirst.reservation.calendar_gate import settled_at
 from holdfirst.reservation.event_type import CalendarCheck
 from holdfirst.reservation.lifecycle import calendar_conflict
 from holdfirst.reservation.reservation import CalendarVerdict, Reservation, Status
+from holdfirst.store import calendar_access
 from holdfirst.store.database import Tx
 
 CALL_SECONDS_MAX = 20.0
@@ -156,31 +157,42 @@ async def _write_all(world: World, plan: Plan, seconds: float) -> Wrote:
 
 
 def _failures(wrote: Wrote) -> list[HoldfirstError]:
+    """Those that are to be tried again. A calendar that refuses is from now on one that is only read."""
     return [
         one.error or ProviderUnavailable("the event was taken away; it is written again")
         for _, one in wrote
-        if one.error is not None or one.gone
+        if one.gone or (one.error is not None and not isinstance(one.error, CalendarRefused))
     ]
 
 
 async def _write(world: World, one: ToWrite, seconds: float) -> Outcome:
     try:
         async with calling(world, one.calendar, one.connection, seconds) as desk:
-            if one.written.changed_by_host == "moved":
-                # A calendar in which nobody lets us look does not keep us from writing in this one.
-                with contextlib.suppress(ProviderUnavailable, CalendarDenied):
-                    await take_back(world, desk, one.calendar, one.written.uid)
-            if one.event is None:
-                await desk.provider.delete(desk.place, one.written.uid, one.written.etag)
-                return Outcome()
-            before = one.written.etag or None
-            if before is None and one.lost:
-                before = await desk.provider.find(desk.place, one.event.uid)
-            return Outcome(await desk.provider.write(desk.place, one.event, before))
+            outcome = Outcome(await _written(world, desk, one))
     except EventGone:
-        return Outcome(gone=True)
-    except (ProviderUnavailable, CalendarDenied) as error:
+        outcome = Outcome(gone=True)
+    except ProviderUnavailable as error:
+        await world.database.run(calendar_access.note_writing, one.calendar.id, str(error))
         return Outcome(error=error)
+    except (CalendarDenied, CalendarRefused) as error:
+        return Outcome(error=error)
+    if one.calendar.write_problem is not None:
+        await world.database.run(calendar_access.note_writing, one.calendar.id, None)
+    return outcome
+
+
+async def _written(world: World, desk: CalendarDesk, one: ToWrite) -> str | None:
+    if one.written.changed_by_host == "moved":
+        # A calendar in which nobody lets us look does not keep us from writing in this one.
+        with contextlib.suppress(ProviderUnavailable, CalendarDenied, CalendarRefused):
+            await take_back(world, desk, one.calendar, one.written.uid)
+    if one.event is None:
+        await desk.provider.delete(desk.place, one.written.uid, one.written.etag)
+        return None
+    before = one.written.etag or None
+    if before is None and one.lost:
+        before = await desk.provider.find(desk.place, one.event.uid)
+    return await desk.provider.write(desk.place, one.event, before)
 
 
 async def _ask_and_judge(world: World, plan: Plan, wrote: Wrote, seconds: float) -> Reservation | None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read what changed in a calendar. A poll, a push and a person who asks run the same; the same reading twice is one."""
 
+import contextlib
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -9,11 +10,12 @@ import structlog
 from holdfirst.calendar.calendar_event import Change, marker
 from holdfirst.calendar.provider import Changes
 from holdfirst.effects.calendar_desk import calling
+from holdfirst.effects.connect_calendar import list_again
 from holdfirst.effects.dragged_events import found_elsewhere
 from holdfirst.effects.hold_calendars import CALL_SECONDS_MAX
 from holdfirst.effects.watch_calendars import addresses
 from holdfirst.effects.world import World
-from holdfirst.errors import CalendarDenied, HoldfirstError, ProviderUnavailable
+from holdfirst.errors import CalendarDenied, CalendarRefused, HoldfirstError, ProviderUnavailable
 from holdfirst.flows import calendar_health, calendar_sync, calendar_watches
 from holdfirst.flows.calendar_sync import Missing, ToSync
 from holdfirst.store.calendars import Calendar, Connection
@@ -40,13 +42,16 @@ async def poll(world: World, calendar_id: str) -> datetime | None:
     except Exception as error:
         await _write_down(world, asked.connection, error)
         raise
+    if asked.is_daily:
+        await list_again(world, asked.connection)
     if not asked.told.watched and asked.connection.provider in addresses(world):
         await world.database.run(calendar_watches.wish, asked.calendar)
     return asked.now + world.limits.calendar_poll * (RARELY if asked.told.listening else 1)
 
 
 async def sync_all(world: World, connection: Connection, found: Sequence[Calendar]) -> None:
-    """All of a connection's calendars that are in use, now; what goes wrong is written down there."""
+    """All of a connection's calendars that are in use, as they are now; what goes wrong is written down there."""
+    await list_again(world, connection)
     for calendar in found:
         asked = await world.database.run(calendar_sync.load, calendar.id)
         if asked is None:
@@ -80,7 +85,7 @@ async def sync(world: World, asked: ToSync) -> None:
     missing = await _whereabouts(world, asked, changes)
     taken = await world.database.run(calendar_sync.take_in, asked, changes, missing)
     if changes.problem is None:
-        await world.database.run(calendar_health.answered, asked.connection.id)
+        await world.database.run(calendar_health.answered, asked.calendar)
     else:
         await world.database.run(calendar_health.unreachable, asked.connection.id, changes.problem)
     if taken is not None:
@@ -118,6 +123,7 @@ async def _sweep(world: World, asked: ToSync, strays: Sequence[Change]) -> None:
     """What bears our marker and belongs to nothing is taken away: a write that was given up, and came all the same."""
     if not strays:
         return
-    async with calling(world, asked.calendar, asked.connection, CALL_SECONDS_MAX) as desk:
-        for stray in strays:
-            await desk.provider.delete(desk.place, stray.uid, stray.etag or None)
+    with contextlib.suppress(CalendarRefused):
+        async with calling(world, asked.calendar, asked.connection, CALL_SECONDS_MAX) as desk:
+            for stray in strays:
+                await desk.provider.delete(desk.place, stray.uid, stray.etag or None)

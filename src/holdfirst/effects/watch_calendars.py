@@ -64,7 +64,7 @@ async def _end(world: World, plan: WatchPlan, one: KnownWatch) -> None:
     """Where we are not let in any more, or do not know what it is called, it runs out by itself."""
     company = world.pushes.get(plan.connection.provider)
     if company is not None and one.ref:
-        with contextlib.suppress(CalendarDenied):
+        with contextlib.suppress(CalendarDenied, CannotWatch):
             async with calling(world, plan.calendar, plan.connection, CALL_SECONDS_MAX) as desk:
                 await company.unwatch(desk.place, _theirs(one))
     await world.database.run(calendar_watches.ended, one.id)

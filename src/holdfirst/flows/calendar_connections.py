@@ -9,14 +9,14 @@ from msgspec.structs import replace
 
 from holdfirst import ids
 from holdfirst.availability.windows import is_zone
-from holdfirst.calendar.provider import Found
+from holdfirst.calendar.provider import Found, FoundCalendar
 from holdfirst.flows import calendar_health, calendar_watches
 from holdfirst.flows.hosts import no_such_host
 from holdfirst.refusal import Code, Refusal, invalid
 from holdfirst.reservation.calendar_gate import unasked
 from holdfirst.reservation.event_type import CalendarCheck
 from holdfirst.reservation.reservation import Status, status_at
-from holdfirst.store import calendar_events, calendars, catalog, jobs, reservations
+from holdfirst.store import calendar_access, calendar_events, calendars, catalog, jobs, reservations
 from holdfirst.store.calendars import (
     Calendar,
     Connection,
@@ -31,6 +31,7 @@ CALENDARS_MAX = 25
 """Of one connection, asked without being chosen."""
 RENEWED_FIRST_AFTER = timedelta(minutes=10)
 """What we were let in with a moment ago is fresh."""
+_ONLY_READ = "it is the one that receives reservations, and can only be read"
 
 
 class WantedConnection(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,9 +123,56 @@ async def let_in_again(tx: Tx, connection_id: str, found: Found, sealed: bytes) 
     return no_such_connection() if connection is None else await let_in(tx, connection, found, sealed)
 
 
+async def listed(tx: Tx, connection_id: str, found: Found) -> None:
+    """What the account says of its calendars now. One that is missing is not forgotten: a list may be short by mistake."""
+    guess = await calendars.load_connection(tx, connection_id)
+    if guess is None:
+        return
+    await reservations.lock_hosts(tx, [guess.host_id])
+    connection = await calendars.lock_connection(tx, connection_id)
+    if connection is None or connection.status is ConnectionStatus.PENDING:
+        return
+    zone = await calendars.hosts_zone(tx, connection.host_id)
+    known = {one.ref: one for one in await calendars.calendars_of(tx, connection_id)}
+    opened = [
+        known[one.ref]
+        for one in found.calendars
+        if (there := known.get(one.ref)) and await _as_listed(tx, there, one, zone, there.read_problem)
+    ]
+    if not opened:
+        return
+    now = await tx.now()
+    await _attend(tx, connection, now)
+    for calendar in opened:
+        for reservation_id in await calendar_access.left_standing(tx, calendar.id):
+            await jobs.enqueue(tx, calendar.account_id, "calendars", reservation_id, due=now)
+
+
+async def _as_listed(
+    tx: Tx, known: Calendar, one: FoundCalendar, hosts_zone: str, read_problem: str | None
+) -> bool:
+    """Answers whether it can be written to, and could not before."""
+    problem = None if one.writable or not known.destination else _ONLY_READ
+    latest = replace(
+        known,
+        name=one.name,
+        time_zone=_zone_of(one, hosts_zone),
+        writable=one.writable,
+        write_problem=problem,
+        read_problem=read_problem,
+    )
+    if latest != known:
+        await calendar_access.relist(tx, latest)
+    return latest.writable and not known.writable
+
+
+def _zone_of(one: FoundCalendar, hosts_zone: str) -> str:
+    return one.time_zone if one.time_zone and is_zone(one.time_zone) else hosts_zone
+
+
 async def _take_up(tx: Tx, connection: Connection, found: Found, *, first: bool) -> None:
-    """Calendars that are new; those that are no longer there go. Where none is left that blocks, or none that receives, it is
-    as at first: nobody has chosen that all of the host's time is free.
+    """Calendars that are new, and what is new about others; those that are no longer there go. Where none is left that blocks, or
+    none that receives, it is as at first: nobody has chosen that all of the host's time is free.
     """
     zone = await calendars.hosts_zone(tx, connection.host_id)
     known = {one.ref: one for one in await calendars.calendars_of(tx, connection.id)}
@@ -137,9 +185,10 @@ async def _take_up(tx: Tx, connection: Connection, found: Found, *, first: bool)
     for position, one in enumerate(found.calendars):
         before = known.get(one.ref)
         blocking = (blocks and position < CALENDARS_MAX) or (before is not None and before.blocking)
-        destination = receives and (before.writable if before is not None else one.writable)
+        destination = receives and one.writable
         receives = receives and not destination
         if before is not None:
+            await _as_listed(tx, before, one, zone, None)
             destination = destination or before.destination
             if (blocking, destination) != (before.blocking, before.destination):
                 await calendars.set_roles(tx, before.id, blocking=blocking, destination=destination)
@@ -153,7 +202,7 @@ async def _take_up(tx: Tx, connection: Connection, found: Found, *, first: bool)
                 host_id=connection.host_id,
                 ref=one.ref,
                 name=one.name,
-                time_zone=one.time_zone if one.time_zone and is_zone(one.time_zone) else zone,
+                time_zone=_zone_of(one, zone),
                 writable=one.writable,
                 blocking=blocking,
                 destination=destination,

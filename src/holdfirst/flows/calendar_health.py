@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from msgspec.structs import replace
 
 from holdfirst.flows.outcome import tell_host
-from holdfirst.store import calendars, reservations
-from holdfirst.store.calendars import Connection, ConnectionStatus, WhenBroken
+from holdfirst.store import calendar_access, calendars, reservations
+from holdfirst.store.calendars import Calendar, Connection, ConnectionStatus, WhenBroken
 from holdfirst.store.database import Tx
 
 UNREACHABLE_MAX = timedelta(minutes=15)
@@ -19,15 +19,20 @@ BROKEN_AGAIN = timedelta(minutes=5)
 ALL_TIME = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
 
 
-async def answered(tx: Tx, connection_id: str) -> None:
-    """It answered as it should: what was broken works again."""
-    connection = await calendars.lock_connection(tx, connection_id)
+async def answered(tx: Tx, calendar: Calendar) -> None:
+    """It answered as it should: what was broken works again, unless another calendar in use is still not to be read."""
+    connection = await calendars.lock_connection(tx, calendar.connection_id)
     if connection is None or connection.status is ConnectionStatus.PENDING:
         return
     now = await tx.now()
     fresh = connection.answered_at is not None and now - connection.answered_at < SAID_EVERY
     if fresh and connection.problem is None:
         return
+    if connection.problem is not None:
+        await calendar_access.note_reading(tx, calendar.id, None)
+        known = await calendars.calendars_of(tx, connection.id)
+        if any(one.in_use and one.read_problem is not None for one in known):
+            return
     await calendars.save_connection(
         tx,
         replace(
@@ -48,6 +53,12 @@ async def denied(tx: Tx, connection_id: str, reason: str) -> None:
     connection = await calendars.lock_connection(tx, connection_id)
     if connection is not None and connection.status is not ConnectionStatus.PENDING:
         await _broken(tx, connection, reason)
+
+
+async def unreadable(tx: Tx, calendar: Calendar, reason: str) -> None:
+    """The account lets us in, and this calendar is not to be read: nobody can say what is free, whatever the others say."""
+    await denied(tx, calendar.connection_id, reason)
+    await calendar_access.note_reading(tx, calendar.id, reason)
 
 
 async def unreachable(tx: Tx, connection_id: str, reason: str) -> None:

@@ -105,7 +105,9 @@ async def plan(tx: Tx, reservation_id: str) -> Plan | None:
         calendar_events.not_written(reservation.account_id, reservation.id, one) for one in sorted(missing)
     ]
     ignored = {calendar.id for calendar, connection in in_use if _ignored(connection)}
-    wrong, again = _wrong(reservation, event_type.rules, events, wanted, ignored, now)
+    closed = {calendar.id for calendar, _ in in_use if not calendar.writable}
+    open_ones = [one for one in events if one.calendar_id not in closed]
+    wrong, again = _wrong(reservation, event_type.rules, open_ones, wanted, ignored, now)
     return Plan(
         reservation=reservation,
         rules=event_type.rules,
@@ -180,7 +182,7 @@ async def _leased(
     in_use: Sequence[tuple[Calendar, Connection]],
     now: datetime,
 ) -> list[ToWrite]:
-    """To us, to be written."""
+    """To us, to be written; nothing in a calendar that takes nothing."""
     places = {calendar.id: (calendar, connection) for calendar, connection in in_use}
     for before, _ in wrong:
         if before.calendar_id not in places:
@@ -188,6 +190,9 @@ async def _leased(
             place = await calendars.load_calendar(tx, before.calendar_id)
             assert place is not None
             places[before.calendar_id] = place
+    wrong = [(before, event) for before, event in wrong if places[before.calendar_id][0].writable]
+    if not wrong:
+        return []
     leased = await calendar_events.lease(tx, account_id, [before for before, _ in wrong], now + LEASE)
     return [
         ToWrite(

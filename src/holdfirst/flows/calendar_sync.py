@@ -41,6 +41,11 @@ class ToSync(msgspec.Struct, frozen=True, kw_only=True):
         return self.now - BACK, self.now + AHEAD
 
     @property
+    def is_daily(self) -> bool:
+        """All of it is read because a day is over, and not for the first time."""
+        return self.calendar.whole_at is not None and self.now - self.calendar.whole_at >= WHOLE_EVERY
+
+    @property
     def etags(self) -> dict[str, str]:
         """What need not be sent again; nothing, where all of it is to be worked out anew."""
         return {ref: etag for ref, (etag, _) in self.known.items()} if self.token is not None else {}
@@ -112,7 +117,8 @@ async def take_in(tx: Tx, asked: ToSync, changes: Changes, missing: Missing) -> 
     uids = [*(one.uid for one in changes.changed), *missing.gone.values(), *missing.elsewhere.values()]
     ours = await calendar_events.by_uid(tx, calendar.id, uids)
     known = await calendar_events.known(tx, [one.uid for one in changes.changed])
-    strays = _strays(changes, marker(calendar.account_id), {uid for uid, _, _ in known})
+    mark = marker(calendar.account_id)
+    strays = _strays(changes, mark, {uid for uid, _, _ in known}) if latest[0].writable else []
     of_host = {uid for uid, _, host_id in known if host_id == calendar.host_id}
     # Our own events take no busy time: the claims say who has it. Nor does what stands where nothing blocks.
     changed = [

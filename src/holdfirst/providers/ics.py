@@ -8,6 +8,7 @@ while, so that a server that is down for minutes closes nobody.
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -48,6 +49,14 @@ class Copy(msgspec.Struct, frozen=True):
     def digest(self) -> str:
         return hashlib.sha256(self.body).hexdigest()[:32]
 
+    @property
+    def as_of(self) -> datetime | None:
+        """Few publishers say it, and some say it wrongly."""
+        try:
+            return parsedate_to_datetime(self.modified) if self.modified else None
+        except ValueError:
+            return None
+
 
 class Ics:
     name = "ics"
@@ -71,7 +80,7 @@ class Ics:
         copy = await self._copy(address_of(place.access.secrets["url"]))
         reading = await self._read(place, copy, start, end)
         occurrences = [Occurrence(one.uid, *span) for one in reading.events for span in one.busy]
-        return Busy(occurrences, reading.notes, copy.age, copy.problem)
+        return Busy(occurrences, reading.notes, copy.age, copy.problem, copy.as_of)
 
     async def changes(
         self, place: Place, token: str | None, known: Mapping[str, str], window: tuple[datetime, datetime]

@@ -57,7 +57,9 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Calendar(msgspec.Struct, frozen=True, kw_only=True):
-    """One collection of an account. `read_at`: as of when what we know of it is true."""
+    """One collection of an account. `read_at`: as of when what we know of it is true. `writable`: as it is listed, until it
+    refuses a write.
+    """
 
     id: str
     account_id: str
@@ -73,6 +75,9 @@ class Calendar(msgspec.Struct, frozen=True, kw_only=True):
     whole_at: datetime | None
     read_at: datetime | None
     notes: Sequence[str]
+    read_problem: str | None = None
+    write_problem: str | None = None
+    write_problem_since: datetime | None = None
 
     @property
     def in_use(self) -> bool:
@@ -372,4 +377,7 @@ def _calendar(row: asyncpg.Record) -> Calendar:
         whole_at=row["whole_at"],
         read_at=row["read_at"],
         notes=tuple(row["notes"]),
+        read_problem=row["read_problem"],
+        write_problem=row["write_problem"],
+        write_problem_since=row["write_problem_since"],
     )

@@ -60,6 +60,14 @@ CHECKS: dict[str, tuple[str, str]] = {
         where one.live_until > the_clock() and two.live_until > the_clock()
         """,
     ),
+    "undelivered": (
+        "events that an endpoint did not take in three days, and is told no more unless it is asked for (redeliver)",
+        """
+        select webhook_delivery.id, webhook_delivery.account_id from webhook_delivery
+        join webhook_endpoint on webhook_endpoint.id = endpoint_id
+        where status = 'failed' and response_status is distinct from 410 and deleted_at is null
+        """,
+    ),
     "dead_jobs": (
         "jobs that were given up",
         "select key as id, account_id from job where dead_at is not null",

@@ -188,7 +188,11 @@ def connection_answer(
     used = [one for one in calendars if one.in_use]
     read = [one.read_at for one in used]
     known = [one for one in read if one is not None]
-    problem = connection.problem
+    # A connection may work, and one of its calendars take nothing.
+    refusing = next((one for one in used if one.write_problem is not None), None)
+    problem, since = connection.problem, connection.problem_since
+    if problem is None and refusing is not None:
+        problem, since = f"{refusing.name}: {refusing.write_problem}", refusing.write_problem_since
     return ConnectionAnswer(
         id=connection.id,
         livemode=livemode,
@@ -201,7 +205,7 @@ def connection_answer(
         freshness=Freshness(
             z(min(known)) if known and len(known) == len(read) else None, z_or_none(connection.answered_at)
         ),
-        last_error=None if problem is None else Problem(problem, z_or_none(connection.problem_since)),
+        last_error=None if problem is None else Problem(problem, z_or_none(since)),
         notes=[note for note in (left_out(calendars),) if note is not None],
         when_broken=connection.when_broken,
         when_moved=connection.when_moved,
@@ -220,5 +224,5 @@ def calendar_answer(calendar: Calendar) -> CalendarAnswer:
         blocking=calendar.blocking,
         destination=calendar.destination,
         read_at=z_or_none(calendar.read_at),
-        notes=calendar.notes,
+        notes=[*filter(None, (calendar.read_problem, calendar.write_problem)), *calendar.notes],
     )

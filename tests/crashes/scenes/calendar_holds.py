@@ -91,6 +91,23 @@ async def reserve_where_a_reading_fails(house: House, clock: Any) -> Case:
     return case
 
 
+@scene
+async def reserve_where_a_calendar_takes_nothing(house: House, clock: Any) -> Case:
+    """It is read, and not written any more; until somebody has the account list it again."""
+    case = await _reserve(house, "verified")
+    here, case.practice = case.practice, None
+    house.outside.door.faults += [("PUT", "refused")] * 9
+
+    async def list_again(house: House) -> None:
+        assert here is not None
+        await house.ask("POST", f"/v1/calendar-connections/{here.connection}/sync", {})
+        await house.settle()
+        assert len(here.ours()) == 1
+
+    case.after = list_again
+    return case
+
+
 async def _died(house: House, case: Case) -> None:
     """Whoever asked first died before the calendars had answered: its hold is there, and nobody was told of it."""
     key = uuid4().hex

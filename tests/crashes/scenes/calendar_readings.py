@@ -179,6 +179,36 @@ async def the_host_deletes_a_hold(house: House, clock: Any) -> Case:
 
 
 @scene
+async def a_day_later_calendars_are_listed_again(house: House, clock: Any) -> Case:
+    """This one is in another zone than it was, and can be written again; what is over still stands there. Who dies before the
+    list has come waits for the next one.
+    """
+    here = await practice(house)
+    held, over = await here.held(house), await here.held(house)
+
+    async def a_day_ago(tx: Tx) -> None:
+        await tx.execute(
+            "update calendar set writable = false, time_zone = 'Pacific/Apia',"
+            " whole_at = the_clock() - interval '25 hours' where id = $1",
+            here.calendar,
+        )
+
+    await house.run(a_day_ago)
+    assert (await house.verb(over, "release")).status_code == 200
+    await house.settle()
+    assert len(here.ours()) == 2
+    await house.run(a_day_ago)
+    await wish(house, "sync_calendar", here.calendar)
+
+    async def is_known(house: House) -> None:
+        await house.ask("POST", f"/v1/calendar-connections/{here.connection}/sync", {})
+        await house.settle()
+        assert len(here.ours()) == 1
+
+    return Case(held=held, ends="held", waits=LATER, then=is_known)
+
+
+@scene
 async def a_stray_with_our_marker(house: House, clock: Any) -> Case:
     here = await practice(house)
     uid = event_uid(here.account, "res_nobody", here.calendar, 0)

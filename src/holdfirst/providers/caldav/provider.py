@@ -15,7 +15,7 @@ from holdfirst.calendar.calendar_event import CalendarEvent, Change, Occurrence
 from holdfirst.calendar.icalendar import Question, Reading, to_icalendar
 from holdfirst.calendar.provider import Access, Busy, Changes, EventGone, Found, Own, Place
 from holdfirst.clock import wall
-from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.errors import CalendarRefused, ProviderUnavailable
 from holdfirst.providers.caldav import discovery
 from holdfirst.providers.caldav.connection import DONE, Account, Unanswered
 from holdfirst.providers.caldav.multistatus import (
@@ -92,14 +92,14 @@ class CalDav:
                 continue
             taken = names_error(answer.body, "no-uid-conflict")
             if answer.status not in (404, 409, 412) and not taken:
-                raise CalendarDenied(f"the server does not take our event: {answer.status}")
+                raise CalendarRefused(f"the server does not take our event: {answer.status}")
             # It is there already (our first try may have been one whose answer was lost), or was changed, or is gone.
             url, before = await self._where(account, place, event.uid)
             if before is None:
                 # Also where the uid stands in another calendar of the account, and some let nobody use it twice.
                 if etag is not None or taken or answer.status == 412:
                     raise EventGone
-                raise CalendarDenied(f"the server does not take our event: {answer.status}")
+                raise CalendarRefused(f"the server does not take our event: {answer.status}")
         raise ProviderUnavailable("somebody else keeps writing our event")
 
     async def delete(self, place: Place, uid: str, etag: str | None) -> None:
@@ -112,7 +112,7 @@ class CalDav:
                 await asyncio.sleep(LOCKED_SECONDS)
                 continue
             if answer.status not in (404, 410, 412):
-                raise CalendarDenied(f"the server does not let us delete our event: {answer.status}")
+                raise CalendarRefused(f"the server does not let us delete our event: {answer.status}")
             url, etag = await self._where(account, place, uid)
             if etag is None:
                 return

@@ -11,9 +11,9 @@ import msgspec
 
 from holdfirst.calendar.provider import Access
 from holdfirst.clock import monotonic, wall
-from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.errors import CalendarDenied, CalendarUnreadable, ProviderUnavailable
 from holdfirst.providers.google.assertion import GRANT, assertion
-from holdfirst.providers.google.pace import Pace
+from holdfirst.providers.google.pace import REST_SECONDS_MAX, Pace
 from holdfirst.providers.outward import Answer, Outward
 
 API = "https://www.googleapis.com/calendar/v3"
@@ -26,6 +26,8 @@ ADDING = "https://www.googleapis.com/auth/calendar.calendarlist"
 """Of a service account that stands in for nobody: a calendar that was shared with it is not in its list by itself."""
 RENEWED_SECONDS_BEFORE = 120
 TURNS_MAX = 3
+_PASSES_SOON = ("rateLimitExceeded", "userRateLimitExceeded")
+"""Of all limits the ones that are about the last seconds; a day's quota, or a project's, is not waited for."""
 _NOT_CALLED = b"webhookUrlUnauthorized"
 """In an answer 401 that is about the address to be called, not about us."""
 Json = dict[str, Any]
@@ -62,9 +64,15 @@ class GoogleCalls:
         for _ in range(TURNS_MAX):
             await pace.turn()
             answer = await self._answered(access, method, path, body, headers)
-            if not _asks_to_wait(answer):
+            limit = _limit(answer)
+            if limit is None:
                 pace.answered()
                 return _unless_broken(answer)
+            if limit not in _PASSES_SOON:
+                pace.refused(str(int(REST_SECONDS_MAX)))
+                raise ProviderUnavailable(
+                    f"Google's limits, or this server's project there: {_reason(answer)}"
+                )
             pace.refused(answer.headers.get("retry-after", ""))
         raise ProviderUnavailable("Google asks us to call less often")
 
@@ -118,22 +126,18 @@ class GoogleCalls:
         if form["grant_type"] == GRANT:
             client = {}
         elif not self._client.client_id:
-            raise CalendarDenied("this server has no OAuth client at Google (HOLDFIRST_GOOGLE_CLIENT_ID)")
+            raise ProviderUnavailable(
+                "this server has no OAuth client at Google (HOLDFIRST_GOOGLE_CLIENT_ID)"
+            )
         answer = await self._outward.ask(
             "POST",
             self._client.tokens,
             headers={"content-type": "application/x-www-form-urlencoded"},
             content=urlencode(dict(form) | client).encode(),
         )
-        if answer.status in (400, 401, 403) and not client:
-            raise CalendarDenied(f"Google does not take this service account's word: {_reason(answer)}")
-        if answer.status in (400, 401, 403):
-            raise CalendarDenied(
-                "Google has ended this grant; connect again (a consent screen in Testing ends grants after 7 days)"
-            )
-        if answer.status != 200:
-            raise ProviderUnavailable(f"Google answered {answer.status}")
-        return json_of(answer)
+        if answer.status == 200:
+            return json_of(answer)
+        raise _not_granted(answer, by_assertion=not client)
 
 
 def _account(access: Access) -> str:
@@ -147,9 +151,35 @@ def _account(access: Access) -> str:
     return hashlib.sha256(f"{named}|{secrets.get('subject', '')}".encode()).hexdigest()
 
 
-def _asks_to_wait(answer: Answer) -> bool:
-    """403 `rateLimitExceeded` and `userRateLimitExceeded`, or 429."""
-    return answer.status == 429 or (answer.status == 403 and b"ateLimitExceeded" in answer.body)
+def _limit(answer: Answer) -> str | None:
+    """Google's name for the limit that was met: 429, or a 403 of its domain `usageLimits`, where also stands that the operator's
+    project may not use Calendar at all. None: none was.
+    """
+    if answer.status == 429:
+        return _PASSES_SOON[0]
+    if answer.status != 403:
+        return None
+    error = json_of(answer).get("error")
+    named = error.get("errors", ()) if isinstance(error, dict) else ()
+    return next((str(one.get("reason")) for one in named if one.get("domain") == "usageLimits"), None)
+
+
+def _not_granted(answer: Answer, *, by_assertion: bool) -> CalendarDenied | ProviderUnavailable:
+    """Only what the host can mend is "denied": a grant that has ended, or a service account's own word. A client secret that was
+    changed is the operator's to mend.
+    """
+    if answer.status not in (400, 401, 403):
+        return ProviderUnavailable(f"Google answered {answer.status}")
+    if by_assertion:
+        return CalendarDenied(f"Google does not take this service account's word: {_reason(answer)}")
+    if json_of(answer).get("error") == "invalid_grant":
+        return CalendarDenied(
+            "Google has ended this grant; connect again (a consent screen in Testing ends grants after 7 days)"
+        )
+    return ProviderUnavailable(
+        "Google does not accept this server's OAuth client (HOLDFIRST_GOOGLE_CLIENT_ID,"
+        f" HOLDFIRST_GOOGLE_CLIENT_SECRET): {_reason(answer)}"
+    )
 
 
 def _unless_broken(answer: Answer) -> Answer:
@@ -168,8 +198,12 @@ def json_of(answer: Answer) -> Json:
     return told
 
 
-def refusal_of(answer: Answer) -> CalendarDenied:
-    return CalendarDenied(f"Google answered {answer.status}: {_reason(answer)}")
+def refusal_of(answer: Answer) -> CalendarUnreadable:
+    return CalendarUnreadable(reason_of(answer))
+
+
+def reason_of(answer: Answer) -> str:
+    return f"Google answered {answer.status}: {_reason(answer)}"
 
 
 def _reason(answer: Answer) -> str:

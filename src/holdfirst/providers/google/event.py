@@ -13,7 +13,7 @@ PROPERTY = "holdfirst"
 """The private property that finds our events: its value is the marker."""
 FIELDS = (
     "items(id,etag,status,transparency,eventType,start,end,attendees(self,responseStatus)),"
-    "nextPageToken,nextSyncToken,timeZone"
+    "nextPageToken,nextSyncToken"
 )
 _FREE_KINDS = ("workingLocation", "birthday")
 Json = dict[str, Any]

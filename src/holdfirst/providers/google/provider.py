@@ -26,9 +26,17 @@ from holdfirst.calendar.provider import (
     WantedWatch,
     Watch,
 )
-from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.errors import CalendarDenied, CalendarRefused, ProviderUnavailable
 from holdfirst.payment.provider import Notification
-from holdfirst.providers.google.calls import SCOPES, GoogleCalls, GoogleClient, Json, json_of, refusal_of
+from holdfirst.providers.google.calls import (
+    SCOPES,
+    GoogleCalls,
+    GoogleClient,
+    Json,
+    json_of,
+    reason_of,
+    refusal_of,
+)
 from holdfirst.providers.google.event import FIELDS, PROPERTY, body_of, change_of, span_of, takes_time, z
 from holdfirst.providers.outward import Outward
 
@@ -112,7 +120,7 @@ class Google:
             if answer.status in (200, 201):
                 return str(json_of(answer)["etag"])
             if answer.status != 409:
-                raise refusal_of(answer)
+                raise CalendarRefused(reason_of(answer))
         for _ in range(TRIES_MAX):
             if etag is None:
                 etag = await self.find(place, event.uid)
@@ -126,7 +134,7 @@ class Google:
             if answer.status in (404, 410):
                 raise EventGone
             if answer.status != 412:
-                raise refusal_of(answer)
+                raise CalendarRefused(reason_of(answer))
             etag = None
         raise ProviderUnavailable("somebody else keeps writing our event")
 
@@ -134,7 +142,7 @@ class Google:
         """Whatever the host did to it meanwhile: it is ours, and over."""
         answer = await self._calls.ask(place.access, "DELETE", _event(place, uid))
         if answer.status not in (200, 204, 404, 410):
-            raise refusal_of(answer)
+            raise CalendarRefused(reason_of(answer))
 
     async def find(self, place: Place, uid: str) -> str | None:
         answer = await self._calls.ask(place.access, "GET", _event(place, uid))
@@ -181,7 +189,7 @@ class Google:
         }
         answer = await self._calls.ask(place.access, "POST", f"{_events(place)}/watch", body)
         if answer.status != 200:
-            raise CannotWatch(str(refusal_of(answer)))
+            raise CannotWatch(reason_of(answer))
         told = json_of(answer)
         until = (
             datetime.fromtimestamp(int(told["expiration"]) / 1000, UTC)
@@ -201,7 +209,7 @@ class Google:
         body = {"id": watch.ref, "resourceId": watch.resource}
         answer = await self._calls.ask(place.access, "POST", "/channels/stop", body)
         if answer.status not in (200, 204, 404):
-            raise refusal_of(answer)
+            raise CannotWatch(reason_of(answer))
 
     def read_push(self, notification: Notification) -> Sequence[Push]:
         """All of it stands in the headers."""

@@ -12,7 +12,7 @@ import msgspec
 
 from holdfirst.calendar.provider import Access
 from holdfirst.clock import monotonic
-from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.errors import CalendarDenied, CalendarUnreadable, ProviderUnavailable
 from holdfirst.providers.microsoft.login import MicrosoftClient, granted
 from holdfirst.providers.outward import Answer, Outward
 from holdfirst.providers.rest import Rest, told_to_wait
@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 AT_ONCE_MAX = 3
 """Graph answers four requests of an app to one mailbox at the same time, and refuses the fifth. One is left for whoever
-else uses this app registration.
+else uses this app registration, and for a first look at an account whose mailbox is not known yet.
 """
 TRIES_MAX = 3
 RENEWED_SECONDS_BEFORE = 120
@@ -29,7 +29,7 @@ PREFER = 'IdType="ImmutableId", outlook.timezone="UTC", outlook.body-content-typ
 """Ids that stay what they are when an event is moved to another calendar; times in UTC; texts without HTML."""
 
 
-class Refused(CalendarDenied):
+class Refused(CalendarUnreadable):
     """Graph answered, and the answer is no. `code`: Graph's own name for why."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
@@ -43,7 +43,7 @@ class Token(msgspec.Struct, frozen=True):
 
 
 class Mailbox:
-    """What all who ask one mailbox share."""
+    """What all who ask one mailbox share in this process; with the others it takes turns."""
 
     def __init__(self) -> None:
         self.turns = asyncio.Semaphore(AT_ONCE_MAX)
@@ -114,7 +114,8 @@ class Graph:
         for _ in range(2):
             token = await self._token(access, refused)
             sent["authorization"] = f"Bearer {token}"
-            answer = await self._outward.ask(method, full, headers=sent, content=content)
+            async with access.turn(_name_of(access), AT_ONCE_MAX):
+                answer = await self._outward.ask(method, full, headers=sent, content=content)
             if answer.status != 401:
                 return answer
             refused = token
@@ -147,8 +148,12 @@ class Graph:
             return token.text
 
     def _mailbox(self, access: Access) -> Mailbox:
-        name = access.server.get("mailbox") or access.secrets["refresh_token"]
-        return self._mailboxes.setdefault(name, Mailbox())
+        return self._mailboxes.setdefault(_name_of(access), Mailbox())
+
+
+def _name_of(access: Access) -> str:
+    """Two connections to one mailbox are counted together, where its address is told. The refresh token changes with each use."""
+    return access.server.get("mailbox") or access.name or access.secrets["refresh_token"]
 
 
 def readable(answer: Answer) -> Json:

@@ -16,6 +16,8 @@ from holdfirst.providers.outward import Answer, Outward
 API = "https://graph.microsoft.com/v1.0"
 LOGIN = "https://login.microsoftonline.com"
 SCOPES = "offline_access Calendars.ReadWrite MailboxSettings.Read"
+_NOT_HERE = ("AADSTS50020", "AADSTS9002331", "AADSTS9002346")
+"""A personal account where only an organisation's may sign in, or the other way round."""
 _OURS_TO_MEND = ("invalid_client", "unauthorized_client")
 
 
@@ -88,4 +90,8 @@ def _refused(answer: Answer) -> CalendarDenied | ProviderUnavailable:
             f"Microsoft does not accept this server's app registration ({told.error}): its secret may have run out"
         )
     reason = told.error_description.partition(":")[0][:40]
+    if reason in _NOT_HERE:
+        return CalendarDenied(
+            f"Microsoft lets no account of this kind sign in here ({reason}): see HOLDFIRST_MICROSOFT_TENANT"
+        )
     return CalendarDenied(f"Microsoft has ended this grant ({told.error} {reason}); connect again")

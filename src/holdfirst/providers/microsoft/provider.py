@@ -20,7 +20,7 @@ from holdfirst.calendar.provider import (
     WantedWatch,
     Watch,
 )
-from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.errors import CalendarDenied, CalendarRefused, ProviderUnavailable
 from holdfirst.payment.provider import Notification
 from holdfirst.providers.microsoft import events, login, subscriptions
 from holdfirst.providers.microsoft.events import PROPERTY, SELECT, Json, Span, etag_of, id_of, uid_of, z
@@ -38,6 +38,8 @@ GONE = (404, 410)
 STALE = (400, *GONE)
 """Answers to a delta token that is no good any more: Graph names it in several ways."""
 A_DAY = timedelta(days=1)
+VIEW_MAX = timedelta(days=1800)
+"""Of one look at a calendar: Graph shows 1,825 days at most."""
 
 
 class Microsoft:
@@ -105,7 +107,7 @@ class Microsoft:
             if _is_duplicate(answer):
                 etag = await self._still(place, event.uid)
             else:
-                told = readable(answer)
+                told = _taken(answer)
                 if events.stands(told, event):
                     return etag_of(told)
                 etag = etag_of(told)
@@ -116,7 +118,7 @@ class Microsoft:
             if answer.status in GONE:
                 raise EventGone
             if answer.status not in (409, 412):
-                return etag_of(readable(answer))
+                return etag_of(_taken(answer))
             etag = await self._still(place, event.uid)
         raise ProviderUnavailable("somebody else keeps writing our event")
 
@@ -125,7 +127,7 @@ class Microsoft:
         for known in [etag] if etag else [etag_of(one) for one in await self._named(place, uid)]:
             answer = await self._graph.ask(place.access, "DELETE", _event(place, known))
             if answer.status not in (200, 204, *GONE):
-                raise refusal(answer)
+                raise CalendarRefused(str(refusal(answer)))
 
     async def find(self, place: Place, uid: str) -> str | None:
         """By a search of the calendar. By its name it might be found in the bin too, where a deletion puts it."""
@@ -208,10 +210,34 @@ class Microsoft:
         """Events of this calendar that bear our property with such a value."""
         query = {
             "$filter": f"singleValueExtendedProperties/Any(ep: ep/id eq '{PROPERTY}' and {test})",
-            "$select": "id,transactionId",
+            "$select": "id,transactionId,start,end,isAllDay",
             "$top": 100,
         }
-        return (await self._graph.pages(place.access, f"{_calendar(place)}/events", query))[0]
+        found, _ = await self._graph.pages(place.access, f"{_calendar(place)}/events", query)
+        return await self._shown_here(place, found)
+
+    async def _shown_here(self, place: Place, found: list[Json]) -> list[Json]:
+        """Those of them that this calendar shows: such a filter "is applied to all instances of the resource in the signed-in
+        user's mailbox", so that another calendar's may be among them.
+        """
+        spans = [(events.span(one, place.time_zone), one) for one in found]
+        here = [one for span, one in spans if span is None]
+        timed = sorted([(span, one) for span, one in spans if span is not None], key=lambda pair: pair[0])
+        while timed:
+            first = timed[0][0][0] - A_DAY
+            near = [(span, one) for span, one in timed if span[0] < first + VIEW_MAX]
+            timed = timed[len(near) :]
+            last = min(first + VIEW_MAX, max(span[1] for span, _ in near)) + A_DAY
+            wanted = {
+                "startDateTime": z(first),
+                "endDateTime": z(last),
+                "$select": "id,seriesMasterId",
+                "$top": PAGE,
+            }
+            shown, _ = await self._graph.pages(place.access, f"{_calendar(place)}/calendarView", wanted)
+            names = {name for one in shown for name in (one["id"], one.get("seriesMasterId"))}
+            here += [one for _, one in near if one["id"] in names]
+        return here
 
     async def _told_series(
         self, place: Place, name: str, told: Mapping[str, Json], window: Span
@@ -247,6 +273,13 @@ class Microsoft:
 
 def _series_of(one: Json) -> str | None:
     return one["id"] if one.get("type") == "seriesMaster" else one.get("seriesMasterId")
+
+
+def _taken(answer: Answer) -> Json:
+    """The event as it is after a write."""
+    if answer.status not in (200, 201):
+        raise CalendarRefused(str(refusal(answer)))
+    return readable(answer)
 
 
 def _is_duplicate(answer: Answer) -> bool:

@@ -52,13 +52,13 @@ async def renew(graph: Graph, place: Place, known: Watch, until: datetime) -> Wa
     """Which is also what Graph wants to hear where it asks for a new authorisation."""
     body = {"expirationDateTime": _until(until)}
     answer = await graph.ask(place.access, "PATCH", f"/subscriptions/{known.ref}", body)
-    return None if answer.status in GONE else _granted(readable(answer), reached=False)
+    return _granted(readable(answer), reached=False) if answer.status == 200 else None
 
 
 async def unwatch(graph: Graph, place: Place, known: Watch) -> None:
     answer = await graph.ask(place.access, "DELETE", f"/subscriptions/{known.ref}")
     if answer.status not in (200, 204, *GONE):
-        raise refusal(answer)
+        raise CannotWatch(str(refusal(answer)))
 
 
 def read_push(notification: Notification) -> Handshake | Sequence[Push]:
