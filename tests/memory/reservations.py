@@ -47,7 +47,7 @@ async def _claim(tx: MemoryTx, item: dict[str, Any], looked_at: datetime) -> Tak
         if outcome != "fresh":
             return Taken(outcome, None, None, None, result)
         await idempotency.finish(tx, *key, 201, {"id": item["id"]})
-    aside = abs(now - item["decided_at"]) > timedelta(seconds=2)
+    aside = abs(tx.memory.clock() - item["decided_at"]) > timedelta(seconds=2)
     if aside or item["catalog"] != tx.memory.catalog_version:
         found, refused = {}, "look_again"
     else:

@@ -2,11 +2,15 @@
 """Many customers, one slot. Each race has a twin without its guard, and the twin must go wrong."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from holdfirst.effects import advance
+from holdfirst.effects.offers import Offers
+from holdfirst.errors import Busy
 from holdfirst.flows.change import extend
 from holdfirst.payment.payment import Late, PaymentStatus
 from holdfirst.reservation.reservation import Reservation, Status
@@ -22,6 +26,10 @@ SLOWLY = (
 RECHECK = "where reservation_id = due.id and live_until <= due.seen"
 NO_RECHECK = "where reservation_id = due.id"
 BY_CLOCK = "and live_until <= p_now"
+DECIDED_BY_ENDS = (
+    "between v.by_clock - interval '2 seconds' and v.by_clock + interval '2 seconds'",
+    "between v.now - interval '2 seconds' and v.now + interval '2 seconds'",
+)
 
 
 async def _connect(tx: Tx) -> None:
@@ -138,6 +146,30 @@ async def test_an_end_that_was_seen_is_written_down_by_whoever_takes_the_time(
 ) -> None:
     lost, rival = await taken_after_the_clock_stepped_back(database, clock)
     assert [lost.status, rival.status] == [Status.EXPIRED, Status.HELD]
+
+
+async def reserved_behind_an_end_that_was_seen(database: Database, clock) -> object:
+    """The clock steps back by a minute, behind the end of a hold; another time of the same host is asked for."""
+    shop = await open_shop(database, rules={"price": None})
+    await shop.held(shop.slot(9), hold_seconds=60)
+    await clock.shift(timedelta(seconds=70))
+    await shop.held(shop.slot(9))
+    await clock.shift(timedelta(seconds=-60))
+    # Where nobody knows yet by what clock the offer was read.
+    world = msgspec.structs.replace(shop.world, offers=Offers(database))
+    return await replace(shop, world=world).reserve(shop.slot(11))
+
+
+async def test_a_clock_that_stepped_back_closes_nobody(database: Database, clock) -> None:
+    assert isinstance(await reserved_behind_an_end_that_was_seen(database, clock), Reservation)
+
+
+async def test_it_would_where_decisions_are_held_against_ends(
+    database: Database, clock, break_functions
+) -> None:
+    await break_functions(DECIDED_BY_ENDS)
+    with pytest.raises(Busy):
+        await reserved_behind_an_end_that_was_seen(database, clock)
 
 
 async def test_two_hold_one_time_where_ends_go_by_the_clock_alone(

@@ -24,7 +24,7 @@ AUTHORIZE, SALE, UNCLOSEABLE = range(0, 9, 3), range(1, 9, 3), range(2, 9, 3)
 """Seeds by money mode: see `town.practice_of`."""
 ASKED, WRITTEN = range(6, 12, 3), range(6, 12)
 STRICT = range(262, 263)
-"""Where hosts have calendars; the first with money that is authorised."""
+"""Where hosts have calendars; the first with money that is authorised, the last with a move under `strict`."""
 
 
 class Mutant(NamedTuple):

@@ -349,7 +349,7 @@ begin
 
     --gate: keys_written
     for v in
-        select wanted.*, mine.sitting, greatest(the_clock(), seen.newest_end) as now, seen.nobody_there,
+        select wanted.*, mine.sitting, the_clock() as by_clock, greatest(the_clock(), seen.newest_end) as now, seen.nobody_there,
             (select catalog_version from account where account.id = wanted.account_id) as catalog_now
         from rows from (jsonb_to_recordset(p_items) as (
             id text, account_id text, catalog bigint, decided_at timestamptz, event_type_id text, hosts text[],
@@ -390,8 +390,9 @@ begin
             v_ids := '{}'; v_id_hosts := '{}'; v_id_places := '{}'; v_created := '{}'; v_until := '{}';
             v_addresses := null; v_emails := null;
         end if;
+        -- It was decided by the clock, which may have stepped back behind an end that was seen on the host.
         if v.catalog is distinct from v.catalog_now
-           or v.decided_at not between v.now - interval '2 seconds' and v.now + interval '2 seconds' then
+           or v.decided_at not between v.by_clock - interval '2 seconds' and v.by_clock + interval '2 seconds' then
             outcome := 'look_again';
             v_refused := v_refused || v.id;
             return next;
