@@ -47,7 +47,8 @@ def letters(folder: Path, held: dict[str, Any]) -> dict[Path, tuple[int, str]]:
     for path in (folder / "mail").glob("*.eml"):
         text = path.read_text()
         if f"Message-ID: <{held['id']}." in text:
-            found[path] = (path.stat().st_ino, text.split("\nSubject: ")[1].split(":")[0])
+            subject = text.split("\nSubject: ")[1].splitlines()[0]
+            found[path] = (path.stat().st_ino, subject.partition(":")[0])
     return found
 
 

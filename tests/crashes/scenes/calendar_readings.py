@@ -27,6 +27,9 @@ async def _forget_token(house: House, here: Practice) -> None:
     await house.run(forget)
 
 
+TO_THE_HOST = "A booking was {} in your calendar, and is still booked"
+
+
 @scene
 async def read_a_calendar_from_the_start(house: House, clock: Any) -> Case:
     here = await practice(house)
@@ -104,7 +107,7 @@ def _move(here: Practice, uid: str, held: dict[str, Any], hours: int, minutes: i
 async def the_host_moves_an_event(house: House, clock: Any) -> Case:
     here = await practice(house)
     held = await _moved_by_host(house, here, 240)
-    return _sync(here, held=held, ends="confirmed")
+    return _sync(here, held=held, ends="confirmed", mails=(TO_THE_HOST.format("moved"),))
 
 
 @scene
@@ -121,7 +124,7 @@ async def the_host_moves_an_event_and_back(house: House, clock: Any) -> Case:
 async def the_host_makes_an_event_longer(house: House, clock: Any) -> Case:
     here = await practice(house)
     held = await _moved_by_host(house, here, 0, 90)
-    return _sync(here, held=held, ends="confirmed")
+    return _sync(here, held=held, ends="confirmed", mails=(TO_THE_HOST.format("moved"),))
 
 
 @scene
@@ -152,7 +155,8 @@ async def _deleted_by_host(house: House, policy: str) -> tuple[Practice, dict[st
 @scene
 async def the_host_deletes_an_event(house: House, clock: Any) -> Case:
     here, held = await _deleted_by_host(house, "flag")
-    return Case(held=held, practice=here, ends="confirmed", events=0, waits=LATER)
+    mails = (TO_THE_HOST.format("deleted"),)
+    return Case(held=held, practice=here, ends="confirmed", mails=mails, events=0, waits=LATER)
 
 
 @scene
