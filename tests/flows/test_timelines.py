@@ -9,11 +9,12 @@ from holdfirst.effects import advance
 from holdfirst.effects import confirm as confirming
 from holdfirst.flows import cancel as cancelling
 from holdfirst.flows.confirm import Asks, ConfirmRequest
+from holdfirst.flows.reschedule import RescheduleRequest, reschedule
 from holdfirst.payment.payment import Late, Mode, PaymentStatus
 from holdfirst.payment.provider import Phase
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.reservation import EndedBy, Reservation, Status
-from holdfirst.store import payments
+from holdfirst.store import catalog, payments
 from holdfirst.store.database import Database
 from shop import open_shop
 
@@ -84,6 +85,35 @@ async def test_late_money(database: Database, clock, mode: Mode, sold: bool) -> 
         assert (paid.late, paid.status, paid.captured_minor) == (Late.VOIDED, PaymentStatus.VOIDED, 0)
     else:
         assert (paid.late, paid.status, paid.refunded_minor) == (Late.REFUNDED, PaymentStatus.REFUNDED, 6000)
+
+
+@pytest.mark.parametrize("gone", ["event type", "host"])
+async def test_late_money_takes_nothing_that_is_offered_no_more(database: Database, clock, gone: str) -> None:
+    shop = await open_shop(database, mode=Mode.SALE_UNCLOSEABLE)
+    held = await shop.held(hold_seconds=300)
+    payment = await shop.checkout(held)
+    await clock.shift(timedelta(hours=1))
+    if gone == "host":
+        await database.run(catalog.delete_host, shop.hosts[0])
+    else:
+        await database.run(catalog.delete_event_type, shop.event_type_id)
+    shop.provider.bring_money(payment.provider_ref)
+    await advance.advance(shop.world, payment.id)
+    await shop.work()
+    assert (await shop.read(held.id)).status is Status.EXPIRED
+    paid = await shop.payment(payment.id)
+    assert (paid.late, paid.refunded_minor) == (Late.REFUNDED, 6000)
+
+
+async def test_what_is_priced_moves_to_no_other_host(database: Database) -> None:
+    """Who is paid was settled with its price."""
+    shop = await open_shop(database, hosts=2)
+    mine = await shop.held(shop.slot(9))
+    await shop.held(shop.slot(10), host_id=mine.hosts[0])
+    onto = RescheduleRequest(reservation_id=mine.id, start=shop.slot(10), by=EndedBy.ACCOUNT)
+    answer = await database.run(reschedule, onto)
+    assert isinstance(answer, Refusal) and answer.code is Code.SLOT_TAKEN
+    assert (await shop.read(mine.id)).hosts == mine.hosts
 
 
 async def test_a_closable_sale_keeps_its_time_until_it_is_closed(database: Database, clock) -> None:
