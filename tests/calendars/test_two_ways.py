@@ -8,8 +8,8 @@ import pytest
 
 from conftest import Clock
 from holdfirst.calendar.calendar_event import EventState
+from holdfirst.effects import advance, hold_calendars, sync_calendar
 from holdfirst.effects import confirm as confirming
-from holdfirst.effects import hold_calendars, sync_calendar
 from holdfirst.effects.reschedule import move as move_reservation
 from holdfirst.flows import at_rest
 from holdfirst.flows.calendar_connections import disconnect
@@ -17,6 +17,7 @@ from holdfirst.flows.confirm import Asks, ConfirmRequest
 from holdfirst.flows.hosts import delete_host
 from holdfirst.flows.reschedule import RescheduleRequest
 from holdfirst.key_ring import KeyRing
+from holdfirst.payment.payment import PaymentStatus
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.reservation import CalendarVerdict, EndedBy, Reservation, Status
 from holdfirst.store import calendar_events, calendars
@@ -422,6 +423,21 @@ async def test_a_calendar_that_does_not_answer_is_no_hold(database: Database, co
     assert isinstance(await shop.reserve(), Reservation)
 
 
+async def test_late_money_does_not_wait_for_a_calendar_that_does_not_answer(database: Database, clock: Clock):
+    """A hold that lasts gives time to ask again; where it is over, nobody is charged."""
+    shop = await open_shop(database)
+    await shop.connect()
+    held = await shop.held(hold_seconds=300)
+    payment = await shop.checkout(held)
+    await clock.shift(timedelta(seconds=301))
+    shop.calendars.faults = {"busy": ["lost_before"] * 9}
+    shop.provider.bring_money(payment.provider_ref)
+    await advance.advance(shop.world, payment.id)
+    await shop.work()
+    assert (await shop.read(held.id)).status is Status.EXPIRED
+    assert (await shop.payment(payment.id)).status is PaymentStatus.VOIDED
+
+
 async def test_disconnected_what_we_wrote_is_taken_away(database: Database, connect: Connect):
     shop, _ = await open_practice(database, connect)
     await confirmed(shop)
@@ -456,6 +472,14 @@ async def test_credentials_survive_another_key(database: Database):
     assert found is not None
     assert KeyRing([b"n" * 32]).unseal(found.sealed_credentials, connection) == b"{}"
     assert not old.sealed_with_newest(found.sealed_credentials)
+
+
+async def test_of_two_that_renew_credentials_the_first_is_kept(database: Database):
+    _, connection = await open_practice(database)
+    [(_, before)] = await database.run(calendars.sealed_of_all_accounts)
+    assert await database.run(calendars.exchange_credentials, connection, before, b"first")
+    assert not await database.run(calendars.exchange_credentials, connection, before, b"second")
+    assert await database.run(calendars.sealed_of_all_accounts) == [(connection, b"first")]
 
 
 async def test_a_host_that_is_deleted_takes_its_connections_along(database: Database, connect: Connect):
