@@ -155,6 +155,28 @@ async def test_a_refund_is_not_sent_again_while_it_may_be_on_its_way(
         assert await scene.status(held) is Status.CONFIRMED
 
 
+async def test_no_more_goes_back_than_was_taken_and_a_human_sees_who_gave_it(
+    database: Database, clock
+) -> None:
+    async with open_scene(database, clock, Mode.SALE) as scene:
+        _, payment = await paid(scene)
+        await scene.shop.database.run(refund_payment, payment.id, None)
+        scene.company.refund_in_dashboard(payment.provider_ref, 1000)
+        await scene.notify(payment)
+        await scene.come_back(payment)
+        after = await scene.payment(payment)
+        assert (after.needs_human_code, after.refunded_minor) == ("refunded_elsewhere", 1000)
+        assert after.refund_due_minor == PRICE - 1000
+
+
+async def test_what_a_human_was_told_first_stays_until_it_is_seen_to(database: Database, clock) -> None:
+    async with open_scene(database, clock, Mode.SALE) as scene:
+        _, payment = await paid(scene)
+        for why in ("first", "second"):
+            await database.run(refunding.tell_a_human, payment.id, why)
+        assert (await scene.payment(payment)).needs_human_code == "first"
+
+
 # What differs from what was frozen
 
 
