@@ -2,21 +2,25 @@
 """The stories that the product is for, over the real flows and effects, on a real database."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
+from msgspec.structs import replace
 
 from holdfirst.effects import advance
 from holdfirst.effects import confirm as confirming
 from holdfirst.flows import cancel as cancelling
-from holdfirst.flows.confirm import Asks, ConfirmRequest
+from holdfirst.flows import change
+from holdfirst.flows.confirm import Asks, ConfirmRequest, confirm
+from holdfirst.flows.locked import lock_reservation_with_hosts
 from holdfirst.flows.reschedule import RescheduleRequest, reschedule
 from holdfirst.payment.payment import Late, Mode, PaymentStatus
 from holdfirst.payment.provider import Phase
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.reservation import EndedBy, Reservation, Status
-from holdfirst.store import catalog, payments
-from holdfirst.store.database import Database
-from shop import open_shop
+from holdfirst.store import catalog, payments, reservations
+from holdfirst.store.database import Database, TryAgain
+from shop import Shop, open_shop
 
 MODES = [Mode.AUTHORIZE, Mode.SALE, Mode.SALE_UNCLOSEABLE]
 
@@ -56,6 +60,31 @@ async def test_unpaid_is_back_to_the_millisecond(database: Database, clock) -> N
     assert (await shop.read(held.id)).status is Status.EXPIRED
     await shop.work()
     assert (await shop.read(held.id)).ended.by is EndedBy.CLOCK
+
+
+@pytest.mark.parametrize("verb", ["extend", "cancel", "details", "checkout", "reschedule"])
+async def test_who_is_told_that_it_is_over_has_it_in_writing(database: Database, clock, verb: str) -> None:
+    """A clock that steps back revives nothing."""
+    shop = await open_shop(database)
+    held = await shop.held(hold_seconds=60)
+    await clock.shift(timedelta(seconds=61))
+    limits = shop.world.limits
+    match verb:
+        case "extend":
+            answer = await database.run(change.extend, held.id, limits)
+        case "cancel":
+            request = cancelling.CancelRequest(reservation_id=held.id, by=EndedBy.ACCOUNT)
+            answer = await database.run(cancelling.cancel, request)
+        case "details":
+            asked = partial(change.set_details, by_secret_key=True, limits=limits)
+            answer = await database.run(asked, held.id, change.Details(metadata={"a": 1}))
+        case "checkout":
+            answer = await shop.try_checkout(held)
+        case "reschedule":
+            onto = RescheduleRequest(reservation_id=held.id, start=shop.slot(10), by=EndedBy.ACCOUNT)
+            answer = await database.run(reschedule, onto)
+    assert isinstance(answer, Refusal)
+    assert (await shop.read(held.id)).status is Status.EXPIRED
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -105,6 +134,33 @@ async def test_late_money_takes_nothing_that_is_offered_no_more(database: Databa
     assert (paid.late, paid.refunded_minor) == (Late.REFUNDED, 6000)
 
 
+async def if_still_free(shop: Shop, held: Reservation) -> Refusal:
+    request = ConfirmRequest(
+        reservation_id=held.id, asks=Asks.SECRET_KEY, if_still_free=True, payment_reference="till 1"
+    )
+    answer = await shop.database.run(confirm, request)
+    assert isinstance(answer, Refusal), answer
+    return answer
+
+
+async def test_time_that_has_begun_is_not_taken_again(database: Database, clock) -> None:
+    shop = await open_shop(database)
+    held = await shop.held(hold_seconds=60)
+    await clock.shift(held.start - held.created_at)
+    assert (await if_still_free(shop, held)).code is Code.HOLD_EXPIRED
+    assert (await shop.read(held.id)).status is Status.EXPIRED
+
+
+async def test_time_that_was_tried_on_is_given_up_where_something_is_missing(
+    database: Database, clock
+) -> None:
+    shop = await open_shop(database)
+    held = await shop.held(hold_seconds=60, customer={})
+    await clock.shift(timedelta(seconds=61))
+    assert (await if_still_free(shop, held)).code is Code.DETAILS_MISSING
+    assert isinstance(await shop.reserve(held.start), Reservation)
+
+
 async def test_what_is_priced_moves_to_no_other_host(database: Database) -> None:
     """Who is paid was settled with its price."""
     shop = await open_shop(database, hosts=2)
@@ -114,6 +170,22 @@ async def test_what_is_priced_moves_to_no_other_host(database: Database) -> None
     answer = await database.run(reschedule, onto)
     assert isinstance(answer, Refusal) and answer.code is Code.SLOT_TAKEN
     assert (await shop.read(mine.id)).hosts == mine.hosts
+
+
+async def test_who_moved_to_another_host_between_two_looks_is_looked_at_again(
+    database: Database, monkeypatch
+) -> None:
+    """The locks that were taken are those of the host before."""
+    shop = await open_shop(database, hosts=2)
+    held = await shop.held()
+
+    async def as_it_was(tx, reservation_id):
+        return replace(held, hosts=tuple(set(shop.hosts) - set(held.hosts)))
+
+    monkeypatch.setattr(reservations, "load", as_it_was)
+    async with database.transaction() as tx:
+        with pytest.raises(TryAgain):
+            await lock_reservation_with_hosts(tx, held.id)
 
 
 async def test_a_closable_sale_keeps_its_time_until_it_is_closed(database: Database, clock) -> None:
