@@ -8,12 +8,22 @@ import pytest
 
 from conftest import Clock
 from holdfirst.calendar.calendar_event import EventState
+from holdfirst.calendar.provider import Access, Changes
 from holdfirst.effects import advance, hold_calendars, sync_calendar
 from holdfirst.effects import confirm as confirming
 from holdfirst.effects.reschedule import move as move_reservation
-from holdfirst.flows import at_rest
-from holdfirst.flows.calendar_connections import disconnect
+from holdfirst.flows import at_rest, calendar_health
+from holdfirst.flows import calendar_sync as reading
+from holdfirst.flows.calendar_connections import (
+    Roles,
+    WantedConnection,
+    change,
+    connect,
+    disconnect,
+    let_in_again,
+)
 from holdfirst.flows.confirm import Asks, ConfirmRequest
+from holdfirst.flows.host_changes import cancel_deleted
 from holdfirst.flows.hosts import delete_host
 from holdfirst.flows.reschedule import RescheduleRequest
 from holdfirst.key_ring import KeyRing
@@ -89,6 +99,15 @@ async def test_a_move_is_followed_where_that_was_chosen(database: Database, conn
     assert isinstance(await shop.reserve(shop.slot(15)), Refusal)
 
 
+async def test_a_move_into_the_past_is_not_followed(database: Database):
+    shop, _ = await open_practice(database, when_moved=WhenMoved.FOLLOW)
+    one = await confirmed(shop)
+    move(shop, shop.slot(0, 0))
+    await read_calendars(shop)
+    assert (await shop.read(one.id)).start == one.start
+    assert await flag(shop, one) == "moved"
+
+
 async def test_a_move_onto_somebody_else_is_not_followed(database: Database, connect: Connect):
     shop, _ = await open_practice(database, connect, when_moved=WhenMoved.FOLLOW)
     one = await confirmed(shop)
@@ -161,6 +180,13 @@ async def test_a_few_deletions_cancel_and_many_do_not(database: Database, connec
         await tx.execute("update calendar set whole_at = null")
     await read_calendars(shop)
     assert [(await shop.read(one.id)).status for one in several].count(Status.CANCELLED) == 3
+
+
+async def test_a_deletion_that_was_taken_back_before_it_was_acted_on_calls_nothing_off(database: Database):
+    shop, _ = await open_practice(database, when_deleted=WhenDeleted.CANCEL)
+    one = await confirmed(shop)
+    await database.run(cancel_deleted, one.id)
+    assert (await shop.read(one.id)).status is Status.CONFIRMED
 
 
 async def test_a_host_who_tidies_up_what_is_over_calls_nothing_off(
@@ -436,6 +462,82 @@ async def test_late_money_does_not_wait_for_a_calendar_that_does_not_answer(data
     await shop.work()
     assert (await shop.read(held.id)).status is Status.EXPIRED
     assert (await shop.payment(payment.id)).status is PaymentStatus.VOIDED
+
+
+async def test_roles_that_cannot_be(database: Database):
+    shop = await open_shop(database)
+    shop.calendars.read_only = {"two"}
+    connection = await shop.connect()
+    places = {one.ref: one.id for one in await database.run(calendars.calendars_of, connection)}
+    for account_id, roles in [
+        ("acc_another", Roles()),
+        (shop.account_id, Roles(destination=places["two"])),
+        (shop.account_id, Roles(destination="cal_another")),
+        (shop.account_id, Roles(blocking=["cal_another"])),
+    ]:
+        assert isinstance(await database.run(change, account_id, connection, roles), Refusal), roles
+
+
+async def test_one_calendar_receives_whichever_did_before(database: Database):
+    shop, connection = await open_practice(database)
+    places = {one.ref: one.id for one in await database.run(calendars.calendars_of, connection)}
+    for ref in ("two", "one"):
+        await database.run(change, shop.account_id, connection, Roles(destination=places[ref]))
+        found = await database.run(calendars.calendars_of, connection)
+        assert [one.ref for one in found if one.destination] == [ref]
+
+
+async def test_let_in_again_what_is_gone_goes_and_what_is_new_waits_to_be_chosen(database: Database):
+    shop, connection = await open_practice(database)
+    shop.calendars.shelves = {"one": {}, "three": {}}
+    found = await shop.calendars.discover(Access(secrets={}))
+    await database.run(let_in_again, connection, found, b"sealed")
+    after = await database.run(calendars.calendars_of, connection)
+    assert sorted((one.ref, one.blocking) for one in after) == [("one", True), ("three", False)]
+
+
+async def test_who_lost_the_lease_of_an_event_says_nothing_of_it(database: Database):
+    shop, _ = await open_practice(database)
+    held = await shop.held(hold_seconds=900)
+    [first, *_] = await database.run(calendar_events.of_reservation, held.id)
+    until = held.held_until
+    [late] = await database.run(calendar_events.lease, shop.account_id, [first], until)
+    [mine] = await database.run(calendar_events.lease, shop.account_id, [first], until)
+    await database.run(calendar_events.record, [calendar_events.Ended(late)], HOUR)
+    await database.run(calendar_events.next_generation, mine, shop.account_id)
+    [after, *_] = await database.run(calendar_events.of_reservation, held.id)
+    assert (after.state, after.token, after.generation) == ("unknown", mine.token, first.generation)
+    assert after.lease_until == until
+
+
+async def test_who_was_not_let_in_yet_neither_answers_nor_breaks(database: Database, clock: Clock):
+    shop = await open_shop(database)
+    wanted = WantedConnection(
+        id="con_pending",
+        account_id=shop.account_id,
+        host_id=shop.hosts[0],
+        provider="caldav",
+        sealed=b"",
+        when_broken=WhenBroken.CLOSE,
+        when_moved=WhenMoved.FLAG,
+        when_deleted=WhenDeleted.FLAG,
+    )
+    await database.run(connect, wanted, None)
+    await database.run(calendar_health.answered, wanted.id)
+    await database.run(calendar_health.denied, wanted.id, "refused")
+    await clock.shift(timedelta(minutes=16))
+    await database.run(calendar_health.unreachable, wanted.id, "away")
+    assert await status_of(shop, wanted.id) is ConnectionStatus.PENDING
+
+
+async def test_of_two_that_read_the_same_the_second_takes_nothing_in(database: Database):
+    _, connection = await open_practice(database)
+    one = (await database.run(calendars.calendars_of, connection))[0]
+    asked = await database.run(reading.load, one.id)
+    assert asked is not None
+    changes = Changes(changed=[], removed=[], token="later", whole=False)
+    assert await database.run(reading.take_in, asked, changes, {}) is not None
+    assert await database.run(reading.take_in, asked, changes, {}) is None
 
 
 async def test_disconnected_what_we_wrote_is_taken_away(database: Database, connect: Connect):
