@@ -268,6 +268,20 @@ async def test_refused_capture_charges_nobody(database: Database) -> None:
     await shop.held()
 
 
+async def test_money_that_came_in_time_and_could_not_be_taken_is_not_called_late(database: Database) -> None:
+    """Asked about again before the authorisation is given back."""
+    shop = await open_shop(database)
+    payment = await shop.checkout(await shop.held())
+    shop.provider.faults["capture"] = ["refused"]
+    shop.provider.authorize(payment.provider_ref)
+    await advance.advance(shop.world, payment.id)
+    await advance.capture(shop.world, payment.id)
+    await advance.advance(shop.world, payment.id)
+    await shop.work()
+    after = await shop.payment(payment.id)
+    assert (after.status, after.late, shop.mail.sent) == (PaymentStatus.VOIDED, None, [])
+
+
 async def test_cancel_by_policy_refunds_its_part(database: Database) -> None:
     steps = [{"until_minutes_before": 1440, "refund_percent": 50}]
     shop = await open_shop(database, mode=Mode.SALE, rules={"cancellation": steps})
