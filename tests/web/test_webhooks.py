@@ -434,6 +434,21 @@ async def test_secrets_are_sealed_again_with_a_newer_key(hooked) -> None:
     assert only.unseal(row["sealed_before"], made["id"]).decode() == made["secret"]
 
 
+async def test_a_ring_without_the_key_of_one_secret_is_the_wrong_one(hooked) -> None:
+    shop, both, only = hooked.site.shop, KeyRing([b"n" * 32, b"k" * 32]), KeyRing([b"n" * 32])
+    await shop.database.run(at_rest.reseal, both)
+    assert await shop.database.run(at_rest.known_ring, only.fingerprints)
+    await hooked.endpoint()
+    assert not await shop.database.run(at_rest.known_ring, only.fingerprints)
+
+
+async def test_another_ring_is_the_wrong_one_also_where_nothing_is_sealed_yet(database) -> None:
+    first, another = ([name * 32] for name in (b"a", b"b"))
+    assert await database.run(at_rest.known_ring, KeyRing(first).fingerprints)
+    assert not await database.run(at_rest.known_ring, KeyRing(another).fingerprints)
+    assert await database.run(at_rest.known_ring, KeyRing(another + first).fingerprints)
+
+
 async def test_without_a_listener_nothing_is_wished_for(site) -> None:
     await site.held(9)
     async with site.shop.database.statement() as tx:
