@@ -12,13 +12,14 @@ from holdfirst.effects import confirm as confirming
 from holdfirst.flows import cancel as cancelling
 from holdfirst.flows import change
 from holdfirst.flows.confirm import Asks, ConfirmRequest, confirm
+from holdfirst.flows.expire import expire
 from holdfirst.flows.locked import lock_reservation_with_hosts
 from holdfirst.flows.reschedule import RescheduleRequest, reschedule
 from holdfirst.payment.payment import Late, Mode, PaymentStatus
 from holdfirst.payment.provider import Phase
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.reservation import EndedBy, Reservation, Status
-from holdfirst.store import catalog, payments, reservations
+from holdfirst.store import catalog, jobs, payments, reservations
 from holdfirst.store.database import Database, TryAgain
 from shop import Shop, open_shop
 
@@ -141,6 +142,19 @@ async def if_still_free(shop: Shop, held: Reservation) -> Refusal:
     answer = await shop.database.run(confirm, request)
     assert isinstance(answer, Refusal), answer
     return answer
+
+
+async def test_what_a_rival_expired_is_closed_all_the_same(database: Database, clock) -> None:
+    """Their claim wrote the end down and nothing more; the job of the deadline does what follows."""
+    shop = await open_shop(database)
+    held = await shop.held(hold_seconds=300)
+    payment = await shop.checkout(held)
+    await clock.shift(timedelta(seconds=301))
+    await shop.held(held.start)
+    assert (await shop.read(held.id)).status is Status.EXPIRED
+    await database.run(expire, held.id)
+    [job] = await database.run(jobs.claim, ["close"], timedelta(minutes=1), 10)
+    assert job.subject == payment.id
 
 
 async def test_time_that_has_begun_is_not_taken_again(database: Database, clock) -> None:
