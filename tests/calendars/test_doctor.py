@@ -12,8 +12,11 @@ import pytest
 from conftest import Clock
 from holdfirst.effects import examine_calendars
 from holdfirst.effects.examine_calendars import examine
+from holdfirst.flows.calendar_repair import compare
+from holdfirst.store import calendar_events, calendars
 from holdfirst.store.database import Database
 from processes.running import command
+from shop import open_shop
 
 from .practice import Practice, texts_in
 from .servers import send, vevent
@@ -179,3 +182,26 @@ async def test_a_calendar_that_is_connected_twice_is_said(database: Database, cl
     await release(shop, held)
     await shop.work()
     assert (await examine(shop.world, repair=False)).wrong == []
+
+
+async def test_what_is_under_way_or_was_the_hosts_doing_is_not_missing(database: Database, clock: Clock):
+    shop = await open_shop(database)
+    connection = await shop.connect()
+    one = await shop.sold()
+    await shop.work()
+    found = await database.run(calendars.calendars_of, connection)
+    [place] = [known for known in found if known.destination]
+
+    async def missing() -> list[str]:
+        return list((await database.run(compare, place, [])).missing)
+
+    assert await missing() == []
+    await clock.shift(timedelta(minutes=2))
+    assert await missing() == [one.id]
+    [written] = await database.run(calendar_events.of_calendar, place.id)
+    [leased] = await database.run(calendar_events.lease, shop.account_id, [written], one.start)
+    assert await missing() == []
+    await database.run(calendar_events.record, [calendar_events.Ended(leased)], timedelta(0))
+    assert await missing() == [one.id]
+    await database.run(calendar_events.note_seen, leased, "deleted", None)
+    assert await missing() == []

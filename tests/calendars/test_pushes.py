@@ -18,10 +18,11 @@ from holdfirst.flows import calendar_watches as watching
 from holdfirst.payment.provider import Notification
 from holdfirst.providers.google import Google, GoogleClient
 from holdfirst.providers.outward import Outward
-from holdfirst.store import calendar_watches
+from holdfirst.store import calendar_watches, calendars
 from holdfirst.store.calendar_watches import KnownWatch, WatchState
 from holdfirst.store.database import Database, Tx
 from house import House, due_now, open_house
+from shop import open_shop
 
 from .fake_google import REFRESH, FakeGoogle, serving
 from .test_google import HOST
@@ -428,3 +429,31 @@ async def test_a_watch_that_is_gone_when_it_is_renewed_is_asked_anew(called: tup
     await house.settle()
     [known] = await watches(house)
     assert known.ref in caller.watches
+
+
+# What a call, and the promise of calls, asks for
+
+
+async def test_a_promise_and_a_call_ask_for_a_reading_and_calls_for_one_a_second(database: Database):
+    shop = await open_shop(database)
+    connection = await shop.connect()
+    await shop.work()
+    [one, *_] = await database.run(calendars.calendars_of, connection)
+
+    async def due(tx: Tx) -> datetime | None:
+        found: datetime | None = await tx.value(
+            "select due_at from job where key = $1", f"sync_calendar:{one.id}"
+        )
+        return found
+
+    async def nobody_reads(tx: Tx) -> None:
+        await tx.execute("delete from job")
+
+    await database.run(nobody_reads)
+    watch = await database.run(watching.begin, one, URL)
+    grant = Watch(ref="name", until=watch.created_at + DAY)
+    await database.run(watching.granted, watch.id, grant)
+    assert await database.run(due) is not None
+    await database.run(nobody_reads)
+    await database.run(watching.hear, watch.id, [Push(kind=PushKind.CHANGED, secret="")])
+    assert await database.run(due) == one.read_at + watching.READ_AGAIN_AFTER

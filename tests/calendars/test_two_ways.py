@@ -8,16 +8,27 @@ import pytest
 
 from conftest import Clock
 from holdfirst.calendar.calendar_event import EventState
+from holdfirst.calendar.provider import Access, Changes
+from holdfirst.effects import advance, follow_host, hold_calendars, sync_calendar
 from holdfirst.effects import confirm as confirming
-from holdfirst.effects import follow_host, hold_calendars, sync_calendar
 from holdfirst.effects.reschedule import move as move_reservation
 from holdfirst.errors import ProviderUnavailable
-from holdfirst.flows import at_rest
-from holdfirst.flows.calendar_connections import disconnect
+from holdfirst.flows import at_rest, calendar_health
+from holdfirst.flows import calendar_sync as reading
+from holdfirst.flows.calendar_connections import (
+    Roles,
+    WantedConnection,
+    change,
+    connect,
+    disconnect,
+    let_in_again,
+)
 from holdfirst.flows.confirm import Asks, ConfirmRequest
+from holdfirst.flows.host_changes import cancel_deleted
 from holdfirst.flows.hosts import delete_host
 from holdfirst.flows.reschedule import RescheduleRequest
 from holdfirst.key_ring import KeyRing
+from holdfirst.payment.payment import PaymentStatus
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.reservation import CalendarVerdict, EndedBy, Reservation, Status
 from holdfirst.store import calendar_events, calendars
@@ -115,6 +126,15 @@ async def test_a_move_is_followed_where_that_was_chosen(database: Database, conn
     assert await flag(shop, one) is None
     assert isinstance(await shop.reserve(shop.slot(9)), Reservation)
     assert isinstance(await shop.reserve(shop.slot(15)), Refusal)
+
+
+async def test_a_move_into_the_past_is_not_followed(database: Database):
+    shop, _ = await open_practice(database, when_moved=WhenMoved.FOLLOW)
+    one = await confirmed(shop)
+    move(shop, shop.slot(0, 0))
+    await read_calendars(shop)
+    assert (await shop.read(one.id)).start == one.start
+    assert await flag(shop, one) == "moved"
 
 
 async def test_a_move_onto_somebody_else_is_not_followed(database: Database, connect: Connect):
@@ -219,6 +239,13 @@ async def test_a_few_deletions_cancel_and_many_do_not(database: Database, connec
         await tx.execute("update calendar set whole_at = null")
     await read_calendars(shop)
     assert [(await shop.read(one.id)).status for one in several].count(Status.CANCELLED) == 3
+
+
+async def test_a_deletion_that_was_taken_back_before_it_was_acted_on_calls_nothing_off(database: Database):
+    shop, _ = await open_practice(database, when_deleted=WhenDeleted.CANCEL)
+    one = await confirmed(shop)
+    await database.run(cancel_deleted, one.id)
+    assert (await shop.read(one.id)).status is Status.CONFIRMED
 
 
 async def test_a_host_who_tidies_up_what_is_over_calls_nothing_off(
@@ -481,6 +508,97 @@ async def test_a_calendar_that_does_not_answer_is_no_hold(database: Database, co
     assert isinstance(await shop.reserve(), Reservation)
 
 
+async def test_late_money_does_not_wait_for_a_calendar_that_does_not_answer(database: Database, clock: Clock):
+    """A hold that lasts gives time to ask again; where it is over, nobody is charged."""
+    shop = await open_shop(database)
+    await shop.connect()
+    held = await shop.held(hold_seconds=300)
+    payment = await shop.checkout(held)
+    await clock.shift(timedelta(seconds=301))
+    shop.calendars.faults = {"busy": ["lost_before"] * 9}
+    shop.provider.bring_money(payment.provider_ref)
+    await advance.advance(shop.world, payment.id)
+    await shop.work()
+    assert (await shop.read(held.id)).status is Status.EXPIRED
+    assert (await shop.payment(payment.id)).status is PaymentStatus.VOIDED
+
+
+async def test_roles_that_cannot_be(database: Database):
+    shop = await open_shop(database)
+    shop.calendars.read_only = {"two"}
+    connection = await shop.connect()
+    places = {one.ref: one.id for one in await database.run(calendars.calendars_of, connection)}
+    for account_id, roles in [
+        ("acc_another", Roles()),
+        (shop.account_id, Roles(destination=places["two"])),
+        (shop.account_id, Roles(destination="cal_another")),
+        (shop.account_id, Roles(blocking=["cal_another"])),
+    ]:
+        assert isinstance(await database.run(change, account_id, connection, roles), Refusal), roles
+
+
+async def test_one_calendar_receives_whichever_did_before(database: Database):
+    shop, connection = await open_practice(database)
+    places = {one.ref: one.id for one in await database.run(calendars.calendars_of, connection)}
+    for ref in ("two", "one"):
+        await database.run(change, shop.account_id, connection, Roles(destination=places[ref]))
+        found = await database.run(calendars.calendars_of, connection)
+        assert [one.ref for one in found if one.destination] == [ref]
+
+
+async def test_let_in_again_what_is_gone_goes_and_what_is_new_waits_to_be_chosen(database: Database):
+    shop, connection = await open_practice(database)
+    shop.calendars.shelves = {"one": {}, "three": {}}
+    found = await shop.calendars.discover(Access(secrets={}))
+    await database.run(let_in_again, connection, found, b"sealed")
+    after = await database.run(calendars.calendars_of, connection)
+    assert sorted((one.ref, one.blocking) for one in after) == [("one", True), ("three", False)]
+
+
+async def test_who_lost_the_lease_of_an_event_says_nothing_of_it(database: Database):
+    shop, _ = await open_practice(database)
+    held = await shop.held(hold_seconds=900)
+    [first, *_] = await database.run(calendar_events.of_reservation, held.id)
+    until = held.held_until
+    [late] = await database.run(calendar_events.lease, shop.account_id, [first], until)
+    [mine] = await database.run(calendar_events.lease, shop.account_id, [first], until)
+    await database.run(calendar_events.record, [calendar_events.Ended(late)], HOUR)
+    await database.run(calendar_events.next_generation, mine, shop.account_id)
+    [after, *_] = await database.run(calendar_events.of_reservation, held.id)
+    assert (after.state, after.token, after.generation) == ("unknown", mine.token, first.generation)
+    assert after.lease_until == until
+
+
+async def test_who_was_not_let_in_yet_neither_answers_nor_breaks(database: Database, clock: Clock):
+    shop = await open_shop(database)
+    wanted = WantedConnection(
+        id="con_pending",
+        account_id=shop.account_id,
+        host_id=shop.hosts[0],
+        provider="caldav",
+        sealed=b"",
+        when_broken=WhenBroken.CLOSE,
+        when_moved=WhenMoved.FLAG,
+        when_deleted=WhenDeleted.FLAG,
+    )
+    await database.run(connect, wanted, None)
+    await database.run(calendar_health.answered, wanted.id)
+    await database.run(calendar_health.denied, wanted.id, "refused")
+    await clock.shift(timedelta(minutes=16))
+    await database.run(calendar_health.unreachable, wanted.id, "away")
+    assert await status_of(shop, wanted.id) is ConnectionStatus.PENDING
+
+
+async def test_of_two_that_read_the_same_the_second_takes_nothing_in(database: Database):
+    _, connection = await open_practice(database)
+    one = (await database.run(calendars.calendars_of, connection))[0]
+    asked = await database.run(reading.load, one.id)
+    assert asked is not None
+    changes = Changes(changed=[], removed=[], token="later", whole=False)
+    assert await database.run(reading.take_in, asked, changes, {}) is not None
+    assert await database.run(reading.take_in, asked, changes, {}) is None
+
+
 async def test_disconnected_what_we_wrote_is_taken_away(database: Database, connect: Connect):
     shop, _ = await open_practice(database, connect)
     await confirmed(shop)
@@ -515,6 +633,14 @@ async def test_credentials_survive_another_key(database: Database):
     assert found is not None
     assert KeyRing([b"n" * 32]).unseal(found.sealed_credentials, connection) == b"{}"
     assert not old.sealed_with_newest(found.sealed_credentials)
+
+
+async def test_of_two_that_renew_credentials_the_first_is_kept(database: Database):
+    _, connection = await open_practice(database)
+    [(_, before)] = await database.run(calendars.sealed_of_all_accounts)
+    assert await database.run(calendars.exchange_credentials, connection, before, b"first")
+    assert not await database.run(calendars.exchange_credentials, connection, before, b"second")
+    assert await database.run(calendars.sealed_of_all_accounts) == [(connection, b"first")]
 
 
 async def test_a_host_that_is_deleted_takes_its_connections_along(database: Database, connect: Connect):

@@ -132,6 +132,13 @@ async def test_a_refusal_keeps_no_key(counter: Counter) -> None:
     assert (opened.status_code, "idempotency-replayed" in opened.headers) == (200, False)
 
 
+async def test_a_refusal_keeps_no_key_where_one_transaction_is_all(counter: Counter) -> None:
+    held = await counter.held("free")
+    for _ in range(2):
+        refused = await counter.verb(held, "cancel", {}, headers=AGAIN)
+        assert (refused.status_code, refused.json()["code"]) == (409, "not_confirmed"), refused.text
+
+
 async def test_still_running_and_died(counter: Counter, clock, monkeypatch) -> None:
     provider = counter.site.shop.provider
     held = await counter.held("sale")

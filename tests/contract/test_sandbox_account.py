@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sandbox's payment account over HTTP: it takes no credentials, and what it signs with stays as it was made."""
 
+import asyncio
+
 import pytest
 
 from front import fields
-from holdfirst.store.database import Tx
+from holdfirst.flows.accounts import found, list_accounts
+from holdfirst.key_ring import KeyRing
+from holdfirst.store.database import Database, Tx
 from house import House
 
 PAC = "/v1/payment-accounts"
@@ -50,3 +54,11 @@ async def test_a_mode_and_no_credentials(house: House) -> None:
     refused = await house.call("PATCH", path, {"credentials": {"x": 1}, "mode": "authorize"})
     assert fields(refused) == ["credentials.x"]
     assert (await house.ask("GET", path))["mode"] == "sale"
+
+
+async def test_founded_by_several_at_once(database: Database) -> None:
+    ring = KeyRing([b"k" * 32])
+    await asyncio.gather(*(database.run(found, ring) for _ in range(8)))
+    assert [one.slug for one in await database.run(list_accounts)] == ["test", "live"]
+    async with database.statement() as tx:
+        assert await tx.value("select array_agg(id) from payment_account") == ["pac_sandbox"]

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from holdfirst.effects.world import World
+from holdfirst.flows.wake import wake
 from holdfirst.store import jobs
 from holdfirst.store.database import Database
 from holdfirst.store.doorbell import Doorbell
@@ -66,3 +67,25 @@ async def test_a_worker_is_woken_for_what_no_bell_rings_for(database: Database) 
     await running
     assert sorted(ran) == ["0", "1", "2", "again", "again"]
     assert [one for one in ran if one != "again"] == ["0", "1", "2"]
+
+
+async def test_money_that_no_job_asks_about_is_asked_about_at_a_workers_start(database: Database) -> None:
+    shop = await open_shop(database)
+    payment = await shop.checkout(await shop.held())
+
+    async def without_jobs(tx: Any) -> None:
+        await tx.execute("delete from job")
+
+    await database.run(without_jobs)
+    await database.run(wake, ["advance"])
+    [job] = await database.run(jobs.claim, ["advance"], timedelta(minutes=1), 10)
+    assert job.subject == payment.id
+
+
+async def test_who_held_a_job_about_money_before_a_worker_began_has_no_word(database: Database) -> None:
+    shop = await open_shop(database)
+    await shop.checkout(await shop.held())
+    await database.run(wake, ["advance"])
+    [before] = await database.run(jobs.claim, ["advance"], timedelta(minutes=1), 10)
+    await database.run(wake, ["advance"])
+    assert await database.run(jobs.finish, before) is Finished.LOST

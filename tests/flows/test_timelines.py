@@ -2,20 +2,26 @@
 """The stories that the product is for, over the real flows and effects, on a real database."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
+from msgspec.structs import replace
 
 from holdfirst.effects import advance
 from holdfirst.effects import confirm as confirming
 from holdfirst.flows import cancel as cancelling
-from holdfirst.flows.confirm import Asks, ConfirmRequest
+from holdfirst.flows import change
+from holdfirst.flows.confirm import Asks, ConfirmRequest, confirm
+from holdfirst.flows.expire import expire
+from holdfirst.flows.locked import lock_reservation_with_hosts
+from holdfirst.flows.reschedule import RescheduleRequest, reschedule
 from holdfirst.payment.payment import Late, Mode, PaymentStatus
 from holdfirst.payment.provider import Phase
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.reservation import EndedBy, Reservation, Status
-from holdfirst.store import payments
-from holdfirst.store.database import Database
-from shop import open_shop
+from holdfirst.store import catalog, jobs, payments, reservations
+from holdfirst.store.database import Database, TryAgain
+from shop import Shop, open_shop
 
 MODES = [Mode.AUTHORIZE, Mode.SALE, Mode.SALE_UNCLOSEABLE]
 
@@ -57,6 +63,31 @@ async def test_unpaid_is_back_to_the_millisecond(database: Database, clock) -> N
     assert (await shop.read(held.id)).ended.by is EndedBy.CLOCK
 
 
+@pytest.mark.parametrize("verb", ["extend", "cancel", "details", "checkout", "reschedule"])
+async def test_who_is_told_that_it_is_over_has_it_in_writing(database: Database, clock, verb: str) -> None:
+    """A clock that steps back revives nothing."""
+    shop = await open_shop(database)
+    held = await shop.held(hold_seconds=60)
+    await clock.shift(timedelta(seconds=61))
+    limits = shop.world.limits
+    match verb:
+        case "extend":
+            answer = await database.run(change.extend, held.id, limits)
+        case "cancel":
+            request = cancelling.CancelRequest(reservation_id=held.id, by=EndedBy.ACCOUNT)
+            answer = await database.run(cancelling.cancel, request)
+        case "details":
+            asked = partial(change.set_details, by_secret_key=True, limits=limits)
+            answer = await database.run(asked, held.id, change.Details(metadata={"a": 1}))
+        case "checkout":
+            answer = await shop.try_checkout(held)
+        case "reschedule":
+            onto = RescheduleRequest(reservation_id=held.id, start=shop.slot(10), by=EndedBy.ACCOUNT)
+            answer = await database.run(reschedule, onto)
+    assert isinstance(answer, Refusal)
+    assert (await shop.read(held.id)).status is Status.EXPIRED
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("sold", [False, True])
 async def test_late_money(database: Database, clock, mode: Mode, sold: bool) -> None:
@@ -84,6 +115,91 @@ async def test_late_money(database: Database, clock, mode: Mode, sold: bool) -> 
         assert (paid.late, paid.status, paid.captured_minor) == (Late.VOIDED, PaymentStatus.VOIDED, 0)
     else:
         assert (paid.late, paid.status, paid.refunded_minor) == (Late.REFUNDED, PaymentStatus.REFUNDED, 6000)
+
+
+@pytest.mark.parametrize("gone", ["event type", "host"])
+async def test_late_money_takes_nothing_that_is_offered_no_more(database: Database, clock, gone: str) -> None:
+    shop = await open_shop(database, mode=Mode.SALE_UNCLOSEABLE)
+    held = await shop.held(hold_seconds=300)
+    payment = await shop.checkout(held)
+    await clock.shift(timedelta(hours=1))
+    if gone == "host":
+        await database.run(catalog.delete_host, shop.hosts[0])
+    else:
+        await database.run(catalog.delete_event_type, shop.event_type_id)
+    shop.provider.bring_money(payment.provider_ref)
+    await advance.advance(shop.world, payment.id)
+    await shop.work()
+    assert (await shop.read(held.id)).status is Status.EXPIRED
+    paid = await shop.payment(payment.id)
+    assert (paid.late, paid.refunded_minor) == (Late.REFUNDED, 6000)
+
+
+async def if_still_free(shop: Shop, held: Reservation) -> Refusal:
+    request = ConfirmRequest(
+        reservation_id=held.id, asks=Asks.SECRET_KEY, if_still_free=True, payment_reference="till 1"
+    )
+    answer = await shop.database.run(confirm, request)
+    assert isinstance(answer, Refusal), answer
+    return answer
+
+
+async def test_what_a_rival_expired_is_closed_all_the_same(database: Database, clock) -> None:
+    """Their claim wrote the end down and nothing more; the job of the deadline does what follows."""
+    shop = await open_shop(database)
+    held = await shop.held(hold_seconds=300)
+    payment = await shop.checkout(held)
+    await clock.shift(timedelta(seconds=301))
+    await shop.held(held.start)
+    assert (await shop.read(held.id)).status is Status.EXPIRED
+    await database.run(expire, held.id)
+    [job] = await database.run(jobs.claim, ["close"], timedelta(minutes=1), 10)
+    assert job.subject == payment.id
+
+
+async def test_time_that_has_begun_is_not_taken_again(database: Database, clock) -> None:
+    shop = await open_shop(database)
+    held = await shop.held(hold_seconds=60)
+    await clock.shift(held.start - held.created_at)
+    assert (await if_still_free(shop, held)).code is Code.HOLD_EXPIRED
+    assert (await shop.read(held.id)).status is Status.EXPIRED
+
+
+async def test_time_that_was_tried_on_is_given_up_where_something_is_missing(
+    database: Database, clock
+) -> None:
+    shop = await open_shop(database)
+    held = await shop.held(hold_seconds=60, customer={})
+    await clock.shift(timedelta(seconds=61))
+    assert (await if_still_free(shop, held)).code is Code.DETAILS_MISSING
+    assert isinstance(await shop.reserve(held.start), Reservation)
+
+
+async def test_what_is_priced_moves_to_no_other_host(database: Database) -> None:
+    """Who is paid was settled with its price."""
+    shop = await open_shop(database, hosts=2)
+    mine = await shop.held(shop.slot(9))
+    await shop.held(shop.slot(10), host_id=mine.hosts[0])
+    onto = RescheduleRequest(reservation_id=mine.id, start=shop.slot(10), by=EndedBy.ACCOUNT)
+    answer = await database.run(reschedule, onto)
+    assert isinstance(answer, Refusal) and answer.code is Code.SLOT_TAKEN
+    assert (await shop.read(mine.id)).hosts == mine.hosts
+
+
+async def test_who_moved_to_another_host_between_two_looks_is_looked_at_again(
+    database: Database, monkeypatch
+) -> None:
+    """The locks that were taken are those of the host before."""
+    shop = await open_shop(database, hosts=2)
+    held = await shop.held()
+
+    async def as_it_was(tx, reservation_id):
+        return replace(held, hosts=tuple(set(shop.hosts) - set(held.hosts)))
+
+    monkeypatch.setattr(reservations, "load", as_it_was)
+    async with database.transaction() as tx:
+        with pytest.raises(TryAgain):
+            await lock_reservation_with_hosts(tx, held.id)
 
 
 async def test_a_closable_sale_keeps_its_time_until_it_is_closed(database: Database, clock) -> None:
@@ -164,6 +280,20 @@ async def test_refused_capture_charges_nobody(database: Database) -> None:
     assert (lost.status, lost.ended.code) == (Status.EXPIRED, "payment_failed")
     assert (await shop.payment(payment.id)).status is PaymentStatus.VOIDED
     await shop.held()
+
+
+async def test_money_that_came_in_time_and_could_not_be_taken_is_not_called_late(database: Database) -> None:
+    """Asked about again before the authorisation is given back."""
+    shop = await open_shop(database)
+    payment = await shop.checkout(await shop.held())
+    shop.provider.faults["capture"] = ["refused"]
+    shop.provider.authorize(payment.provider_ref)
+    await advance.advance(shop.world, payment.id)
+    await advance.capture(shop.world, payment.id)
+    await advance.advance(shop.world, payment.id)
+    await shop.work()
+    after = await shop.payment(payment.id)
+    assert (after.status, after.late, shop.mail.sent) == (PaymentStatus.VOIDED, None, [])
 
 
 async def test_cancel_by_policy_refunds_its_part(database: Database) -> None:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from holdfirst.effects import checkout as opening
 from holdfirst.effects.opening import open_at_provider
 from holdfirst.flows import pay as paying
+from holdfirst.flows import refund as refunding
 from holdfirst.flows.cancel import refund_payment
 from holdfirst.flows.pay import lock_payment
 from holdfirst.payment.money import Money
@@ -24,6 +25,7 @@ from holdfirst.store.database import Database
 
 from .scene import HOLDS, PRICE, Scene, open_scene
 from .test_table import confirmed, request_for
+from .test_table_after import paid
 
 # Two checkouts for one payment, at a company that keeps no keys: only one address is told
 
@@ -151,6 +153,28 @@ async def test_a_refund_is_not_sent_again_while_it_may_be_on_its_way(
         assert (after.refunded_minor, after.refund_due_minor) == (1000, 0)
         assert scene.money(payment).refunded == 1000
         assert await scene.status(held) is Status.CONFIRMED
+
+
+async def test_no_more_goes_back_than_was_taken_and_a_human_sees_who_gave_it(
+    database: Database, clock
+) -> None:
+    async with open_scene(database, clock, Mode.SALE) as scene:
+        _, payment = await paid(scene)
+        await scene.shop.database.run(refund_payment, payment.id, None)
+        scene.company.refund_in_dashboard(payment.provider_ref, 1000)
+        await scene.notify(payment)
+        await scene.come_back(payment)
+        after = await scene.payment(payment)
+        assert (after.needs_human_code, after.refunded_minor) == ("refunded_elsewhere", 1000)
+        assert after.refund_due_minor == PRICE - 1000
+
+
+async def test_what_a_human_was_told_first_stays_until_it_is_seen_to(database: Database, clock) -> None:
+    async with open_scene(database, clock, Mode.SALE) as scene:
+        _, payment = await paid(scene)
+        for why in ("first", "second"):
+            await database.run(refunding.tell_a_human, payment.id, why)
+        assert (await scene.payment(payment)).needs_human_code == "first"
 
 
 # What differs from what was frozen
@@ -316,6 +340,27 @@ async def test_a_kept_error_is_left_behind(database: Database, clock) -> None:
         tried = [await opening.open_checkout(scene.shop.world, request_for(scene, held)) for _ in range(3)]
         assert [isinstance(one, Refusal) for one in tried] == [True, True, False]
         assert len(scene.company.refs()) == 1
+
+
+async def test_two_that_meet_one_kept_error_go_on_under_one_key(database: Database, clock) -> None:
+    async with open_scene(database, clock, Mode.AUTHORIZE) as scene:
+        _, payment = await scene.open()
+        for _ in range(2):
+            await database.run(paying.take_next_key, payment.id, payment.id)
+        async with database.statement() as tx:
+            assert (await payments.spec_of(tx, payment.id)).key == f"{payment.id}:2"
+
+
+async def test_two_that_meet_one_kept_error_of_a_refund_go_on_under_one_key(
+    database: Database, clock
+) -> None:
+    async with open_scene(database, clock, Mode.SALE) as scene:
+        _, payment = await paid(scene)
+        await database.run(refund_payment, payment.id, Money(1000, "EUR"))
+        due = await database.run(refunding.next_due, payment.id)
+        for _ in range(2):
+            await database.run(refunding.take_next_key, due)
+        assert (await database.run(refunding.next_due, payment.id)).refund.key == f"{due.refund.id}:2"
 
 
 # Whose refund is whose

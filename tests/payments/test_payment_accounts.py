@@ -261,6 +261,8 @@ async def test_what_a_platform_cannot_be(street: Street) -> None:
         ({"platform": told["id"], "connected_account": "acct_two", "application_fee": {"percent": 0.001}}, "application_fee.percent"),
     ]:  # fmt: skip
         assert await street.refused(body) == [field], body
+    theirs = {"platform": told["id"], "connected_account": "acct_two"}
+    assert await street.refused(theirs, key="other") == ["platform"]
     assert code(await street.site.call("DELETE", f"{ACCOUNTS}/{told['id']}")) == (409, "still_in_use")
     changed = await street.site.call("PATCH", f"{ACCOUNTS}/{coach['id']}", {"application_fee": None})
     assert changed.json()["application_fee"] is None

@@ -137,6 +137,21 @@ async def test_members_that_do_not_fit(site, wish: dict[str, Any], field: str) -
     assert field in fields(await site.post(RESERVE, site.wish() | wish))
 
 
+async def test_no_more_guests_are_brought_later(site) -> None:
+    held = await site.held()
+    patch = {"guests": [f"{number}@example.org" for number in range(4)]}
+    answer = await site.call("PATCH", f"/v1/reservations/{held['id']}", patch)
+    assert fields(answer) == ["guests"]
+
+
+async def test_many_small_changes_do_not_make_a_large_one(site) -> None:
+    held = await site.held()
+    patches = [{"metadata": {f"{number}": "x" * 15_000}} for number in range(5)]
+    answers = [await site.call("PATCH", f"/v1/reservations/{held['id']}", one) for one in patches]
+    assert [one.status_code for one in answers] == [200, 200, 200, 200, 422]
+    assert fields(answers[-1]) == ["metadata"]
+
+
 async def test_every_faulty_member_is_named(site) -> None:
     answer = await site.post(RESERVE, {"seats": "1", "unheard": 1})
     assert sorted(fields(answer)) == ["event_type", "seats", "start", "unheard"]

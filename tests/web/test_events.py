@@ -51,6 +51,18 @@ async def test_a_hold_that_is_confirmed_moved_and_cancelled(free_site) -> None:
     assert all_of_it[0]["created"] == held["created_at"]
 
 
+async def test_who_tells_waits_for_who_is_telling(free_site) -> None:
+    """Else both would tell the same, each in an order of its own."""
+    await free_site.held(9)
+    database, account_id = free_site.shop.database, free_site.shop.account_id
+    async with database.transaction() as tx:
+        await events.lock(tx, account_id)
+        telling = asyncio.create_task(told(free_site))
+        await asyncio.sleep(0.1)
+        assert not telling.done()
+    assert [one["type"] for one in await telling] == ["reservation.held"]
+
+
 async def test_what_is_told_is_what_the_account_reads(free_site) -> None:
     """But for what nobody is told twice, and for the moment."""
     held = await free_site.held(9, metadata={"order": "7"})

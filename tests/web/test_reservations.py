@@ -347,6 +347,30 @@ async def test_holds_of_one_address_and_one_email(database) -> None:
     await site.http.aclose()
 
 
+async def test_no_host_is_chosen_where_all_take_part(database) -> None:
+    site = await open_site(database, hosts=2, rules={"price": None, "assignment": "all_of"})
+    refused = await site.post("/v1/reservations", site.wish(9, host=site.shop.hosts[0]))
+    assert fields(refused) == ["host"]
+    await site.http.aclose()
+
+
+async def test_another_email_is_counted_where_its_hold_is(database) -> None:
+    """A hold is not in its own way, and one that a back end made is in nobody's."""
+    site = await open_site(database, limits=Limits(hold_seconds_min=1, holds_per_email_max=1))
+
+    async def change(held: dict[str, Any], email: str) -> int:
+        patch = {"customer": {"email": email}}
+        answer = await site.call("PATCH", f"/v1/reservations/{held['id']}", patch, key=held["client_secret"])
+        return answer.status_code
+
+    own, other = await site.held(9, key="publishable"), await site.held(10)
+    assert await change(own, "anna@example.org") == 200
+    assert [await change(other, email) for email in ("anna@example.org", "b@example.org")] == [200, 200]
+    third = await site.held(11, key="publishable", customer={"email": "b@example.org"})
+    assert await change(third, "anna@example.org") == 429
+    await site.http.aclose()
+
+
 async def test_a_provider_that_does_not_answer(site) -> None:
     held = await site.held()
     site.shop.provider.faults["create"] = ["lost_before"]

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hosts, event types, payment accounts, busy time: made, changed, listed, refused."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from front import code, fields
 from holdfirst.flows.accounts import create_key
+from holdfirst.store import catalog
 
 HOST: dict[str, Any] = {
     "name": "Anna Nováková",
@@ -40,6 +42,14 @@ async def test_a_host_from_first_to_last(site) -> None:
     assert (await site.call("DELETE", path)).status_code == 204
     assert code(await site.get(path)) == (404, "host_not_found")
     assert code(await site.call("DELETE", f"/v1/hosts/{site.shop.hosts[0]}")) == (409, "still_in_use")
+
+
+async def test_a_host_whose_time_is_taken_stays(site) -> None:
+    """Also where nothing offers it any more."""
+    await site.held(9)
+    assert (await site.call("DELETE", "/v1/event-types/consultation")).status_code == 204
+    host = f"/v1/hosts/{site.shop.hosts[0]}"
+    assert code(await site.call("DELETE", host)) == (409, "still_in_use")
 
 
 @pytest.mark.parametrize(
@@ -113,6 +123,17 @@ async def test_an_event_type_from_first_to_last(site) -> None:
     assert code(await site.call("PATCH", path, {"slug": "consultation"})) == (409, "slug_taken")
     assert (await site.call("DELETE", path)).status_code == 204
     assert code(await site.get(path)) == (404, "event_type_not_found")
+
+
+async def test_one_change_of_an_event_type_at_a_time(site) -> None:
+    """Else of two that say different things one would be lost."""
+    path = f"/v1/event-types/{site.shop.event_type_id}"
+    async with site.shop.database.transaction() as tx:
+        await catalog.lock_event_type(tx, site.shop.event_type_id)
+        changing = asyncio.create_task(site.call("PATCH", path, {"name": "Talk"}))
+        await asyncio.sleep(0.1)
+        assert not changing.done()
+    assert (await changing).json()["name"] == "Talk"
 
 
 @pytest.mark.parametrize("currency", ["JPY", "EUR", "KWD"])

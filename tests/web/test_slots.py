@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from front import code, fields
+from front import code, fields, open_site
 from holdfirst.availability.slots import Slot, SlotList
 from holdfirst.web.slots import render
 
@@ -192,3 +192,11 @@ async def test_the_stream_ends_when_the_server_does(site) -> None:
 async def test_a_stream_that_cannot_be(site) -> None:
     assert fields(await site.get(f"{SLOTS}/stream?time_zone=x")) == ["time_zone"]
     assert code(await site.get("/v1/event-types/nothing/slots/stream")) == (404, "event_type_not_found")
+
+
+async def test_a_full_day_has_room_at_a_sitting_that_is_there(database) -> None:
+    site = await open_site(database, rules={"price": None, "seats": 2, "per_day_max": 1})
+    await site.held(9)
+    assert code(await site.post("/v1/reservations", site.wish(11))) == (422, "slot_not_offered")
+    await site.held(9)
+    await site.http.aclose()

@@ -252,6 +252,36 @@ async def test_delivering_again(hooked) -> None:
     assert code(await hooked.site.post(crossed)) == (404, "delivery_not_found")
 
 
+async def test_who_was_overtaken_does_not_say_how_a_delivery_ended(hooked) -> None:
+    """A worker that stood still longer than its lease: another one has delivered it meanwhile."""
+    made = await hooked.endpoint(types=["reservation.held"])
+    await hooked.site.held(9)
+    await hooked.site.shop.work()
+    [delivery] = await hooked.deliveries(made)
+    late = webhooks.Sent(None, "no answer")
+    assert await hooked.site.shop.database.run(webhooks.record, delivery["id"], late) is None
+    assert await hooked.deliveries(made) == [delivery]
+
+
+async def test_how_a_delivery_ended_waits_for_who_wishes_it_again(hooked) -> None:
+    """Else the end of the attempt before would be written over the wish."""
+    made = await hooked.endpoint(types=["reservation.held"])
+    await hooked.site.held(9)
+    await hooked.site.shop.work()
+    [delivery] = await hooked.deliveries(made)
+    database = hooked.site.shop.database
+    async with database.transaction() as tx:
+        await webhooks.redeliver(tx, hooked.site.shop.account_id, made["id"], delivery["id"])
+        late = asyncio.create_task(
+            database.run(webhooks.record, delivery["id"], webhooks.Sent(None, "no answer"))
+        )
+        await asyncio.sleep(0.1)
+        assert not late.done()
+    await late
+    [after] = await hooked.deliveries(made)
+    assert (after["status"], after["attempts"]) == ("pending", 1)
+
+
 async def test_for_a_day_both_secrets_sign(hooked, clock) -> None:
     made = await hooked.endpoint()
     rotated = (await hooked.site.post(f"{ENDPOINTS}/{made['id']}/rotate-secret")).json()
@@ -407,6 +437,21 @@ async def test_secrets_are_sealed_again_with_a_newer_key(hooked) -> None:
     assert row is not None
     assert only.unseal(row["sealed_secret"], made["id"]).decode() == rotated["secret"]
     assert only.unseal(row["sealed_before"], made["id"]).decode() == made["secret"]
+
+
+async def test_a_ring_without_the_key_of_one_secret_is_the_wrong_one(hooked) -> None:
+    shop, both, only = hooked.site.shop, KeyRing([b"n" * 32, b"k" * 32]), KeyRing([b"n" * 32])
+    await shop.database.run(at_rest.reseal, both)
+    assert await shop.database.run(at_rest.known_ring, only.fingerprints)
+    await hooked.endpoint()
+    assert not await shop.database.run(at_rest.known_ring, only.fingerprints)
+
+
+async def test_another_ring_is_the_wrong_one_also_where_nothing_is_sealed_yet(database) -> None:
+    first, another = ([name * 32] for name in (b"a", b"b"))
+    assert await database.run(at_rest.known_ring, KeyRing(first).fingerprints)
+    assert not await database.run(at_rest.known_ring, KeyRing(another).fingerprints)
+    assert await database.run(at_rest.known_ring, KeyRing(another + first).fingerprints)
 
 
 async def test_without_a_listener_nothing_is_wished_for(site) -> None:

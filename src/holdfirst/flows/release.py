@@ -41,6 +41,7 @@ async def release(
     if isinstance(done, Refusal):
         return done
     if status in (Status.RELEASED, Status.EXPIRED):
+        # Not needed for what is so afterwards: a repeat asks for no jobs again.
         return await write_down_expiry(tx, reservation, attempts, now)
     await reservations.save(tx, done)
     await became_free(tx, done, attempts, now)

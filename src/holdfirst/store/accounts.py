@@ -57,11 +57,6 @@ async def account_by_id(tx: Tx, account_id: str) -> Account | None:
     return Account(**row) if row else None
 
 
-async def lock_accounts(tx: Tx) -> None:
-    """One at a time makes sure of the accounts that every database has."""
-    await tx.execute("select lock_names(array['accounts'])")
-
-
 _KEY = """
 select api_key.id, account_id, kind, mode = 'live' as livemode, origins, api_key.created_at, revoked_at
 from api_key join account on account.id = account_id
