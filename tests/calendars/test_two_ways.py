@@ -2,6 +2,7 @@
 """What the host does in the calendar itself, and what a connection that breaks does to its host."""
 
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -582,7 +583,8 @@ async def test_who_was_not_let_in_yet_neither_answers_nor_breaks(database: Datab
         when_deleted=WhenDeleted.FLAG,
     )
     await database.run(connect, wanted, None)
-    await database.run(calendar_health.answered, wanted.id)
+    of_it: Any = SimpleNamespace(id="cal_of_it", connection_id=wanted.id)
+    await database.run(calendar_health.answered, of_it)
     await database.run(calendar_health.denied, wanted.id, "refused")
     await clock.shift(timedelta(minutes=16))
     await database.run(calendar_health.unreachable, wanted.id, "away")
@@ -595,8 +597,8 @@ async def test_of_two_that_read_the_same_the_second_takes_nothing_in(database: D
     asked = await database.run(reading.load, one.id)
     assert asked is not None
     changes = Changes(changed=[], removed=[], token="later", whole=False)
-    assert await database.run(reading.take_in, asked, changes, {}) is not None
-    assert await database.run(reading.take_in, asked, changes, {}) is None
+    assert await database.run(reading.take_in, asked, changes, reading.Missing({})) is not None
+    assert await database.run(reading.take_in, asked, changes, reading.Missing({})) is None
 
 
 async def test_disconnected_what_we_wrote_is_taken_away(database: Database, connect: Connect):

@@ -32,6 +32,7 @@ async def requests(counter: Counter) -> dict[str, tuple[str, Any]]:
     res, pay = "/v1/reservations", "/v1/payments"
     return {
         "/v1/hosts": ("/v1/hosts", host),
+        "/v1/hosts/{host}/calendar-feed/rotate": (f"/v1/hosts/{counter.site.shop.hosts[0]}/calendar-feed/rotate", {}),
         "/v1/event-types": ("/v1/event-types", offer),
         "/v1/payment-accounts": ("/v1/payment-accounts", {"provider": "sandbox"}),
         "/v1/payment-accounts/{payment_account}/onboarding-link": (
