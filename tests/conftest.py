@@ -101,7 +101,7 @@ class Clock:
 
 
 async def make_empty_function(connection: "asyncpg.Connection[Any]") -> None:
-    """`test_empty()` deletes from every table, whoever refers to others first: a hundred times cheaper than truncating
+    """`for_tests.test_empty()` deletes from every table, whoever refers to others first: a hundred times cheaper than truncating
     what is almost empty already. Answers how many rows there were.
     """
     tables = await connection.fetch(
@@ -125,14 +125,14 @@ async def make_empty_function(connection: "asyncpg.Connection[Any]") -> None:
         " and relnamespace::regnamespace::text in ('public', 'sandbox')"
     )
     await connection.execute(
-        "create or replace function test_empty() returns bigint language plpgsql as"
+        "create schema if not exists for_tests; create or replace function for_tests.test_empty() returns bigint language plpgsql as"
         f" $$ declare n bigint; seen bigint := 0; begin {deletes} {sequences} return seen; end $$"
     )
 
 
 async def empty(database: Database) -> None:
     async with database.statement() as tx:
-        if await tx.value("select test_empty()") < ROWS_MANY:
+        if await tx.value("select for_tests.test_empty()") < ROWS_MANY:
             return
         tables = await tx.value(
             "select string_agg(format('%I.%I', schemaname, tablename), ', ') from pg_tables"

@@ -659,13 +659,16 @@ async def test_a_host_that_is_deleted_takes_its_connections_along(database: Data
 async def test_what_cannot_be_taken_in_is_said_at_the_connection(database: Database):
     """Whatever it is: a poll that fails for ever without a word would leave its slots as they were."""
     shop, connection = await open_practice(database)
-    shop.calendars.put("two", "nul\0", shop.slot(9), shop.slot(10))
+    # In both: a neighbour that can be read says that the account answers.
+    for ref in ("one", "two"):
+        shop.calendars.put(ref, "nul\0", shop.slot(9), shop.slot(10))
     await read_calendars(shop)
     seen = await shop.database.run(calendars.load_connection_even_deleted, connection)
     assert seen.problem is not None and "cannot be taken in" in seen.problem
     found = await shop.database.run(calendars.calendars_of, connection)
     await sync_calendar.sync_all(shop.world, seen, found)
-    shop.calendars.take("two", "nul\0")
+    for ref in ("one", "two"):
+        shop.calendars.take(ref, "nul\0")
     await sync_calendar.sync_all(shop.world, seen, found)
     assert (await shop.database.run(calendars.load_connection_even_deleted, connection)).problem is None
 
