@@ -16,7 +16,7 @@ from holdfirst.flows.calendar_connections import Roles
 from holdfirst.providers.caldav import CalDav
 from holdfirst.providers.icalendar_reader import IcalendarReader
 from holdfirst.providers.outward import Answer, Outward
-from holdfirst.reservation.reservation import CalendarVerdict, Status
+from holdfirst.reservation.reservation import CalendarVerdict, Reservation, Status
 from holdfirst.store import calendars
 from holdfirst.store.calendars import Calendar, Connection, ConnectionStatus
 from holdfirst.store.database import Database, Tx
@@ -71,14 +71,20 @@ async def test_a_calendar_that_refuses_a_hold_is_checked_and_not_locked(database
     assert not hasattr(await shop.reserve(shop.slot(11)), "id")
 
 
-async def test_what_stands_there_stays_and_stops_nothing(database: Database, clock: Clock):
-    """Neither a confirm nor a release; and no reading wants it away again and again."""
-    shop = await make(database, clock)
+async def decided_where_one_refuses(shop: Shop) -> Reservation:
+    """One that was sold and one that was given up, both held before a calendar took nothing any more; answers the first."""
     sold, given_up = await shop.held(shop.slot(9)), await shop.held(shop.slot(10))
     shop.calendars.refuses = {"one"}
     await confirm(shop, sold)
     await release(shop, given_up)
     await shop.work()
+    return sold
+
+
+async def test_what_stands_there_stays_and_stops_nothing(database: Database, clock: Clock):
+    """Neither a confirm nor a release; and no reading wants it away again and again."""
+    shop = await make(database, clock)
+    sold = await decided_where_one_refuses(shop)
     assert (await shop.read(sold.id)).status is Status.CONFIRMED
     assert [len(found) for found in shop.calendars.ours().values()] == [2, 0]
     shop.calendars.put("one", shop.calendars.ours()["one"][0].uid[:12] + "ab", shop.slot(14), shop.slot(15))
@@ -108,11 +114,7 @@ async def test_a_write_without_answer_is_noted_until_there_is_one(database: Data
 
 async def test_listed_again_each_day_it_takes_what_it_lacks(database: Database, clock: Clock):
     shop = await make(database, clock)
-    sold, given_up = await shop.held(shop.slot(9)), await shop.held(shop.slot(10))
-    shop.calendars.refuses = {"one"}
-    await confirm(shop, sold)
-    await release(shop, given_up)
-    await shop.work()
+    sold = await decided_where_one_refuses(shop)
     shop.calendars.refuses, shop.calendars.read_only = set(), {"two"}
     await quiet_rounds(shop, clock)
     await clock.shift(DAY - timedelta(minutes=3))

@@ -135,7 +135,7 @@ async def listed(tx: Tx, connection_id: str, found: Found) -> None:
     zone = await calendars.hosts_zone(tx, connection.host_id)
     known = {one.ref: one for one in await calendars.calendars_of(tx, connection_id)}
     opened = [
-        known[one.ref]
+        there
         for one in found.calendars
         if (there := known.get(one.ref)) and await _as_listed(tx, there, one, zone, there.read_problem)
     ]
