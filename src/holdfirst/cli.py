@@ -3,26 +3,27 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import quote
 
 import cyclopts
 from cyclopts import Parameter
 
-from holdfirst import __version__, server, wiring
-from holdfirst.doctor import examine, examine_calendars
+from holdfirst import __version__, foundation
 from holdfirst.errors import DatabaseUnavailable, HoldfirstError
 from holdfirst.flows import accounts as account_flows
 from holdfirst.flows import at_rest, first_offer
+from holdfirst.foundation import Foundation
 from holdfirst.logs import set_up_logs
 from holdfirst.refusal import Refusal
 from holdfirst.settings import Settings, read_settings
 from holdfirst.web.instants import z
-from holdfirst.wiring import Parts
 
+# What serves and calls companies takes a second to be read: only who needs it imports it.
+# ruff: noqa: PLC0415
 T = TypeVar("T")
 
 app = cyclopts.App(
@@ -70,6 +71,8 @@ def serve(
 
     Without HOLDFIRST_DATABASE_URL a PostgreSQL of its own is started in the data directory.
     """
+    from holdfirst import server
+
     settings = read_settings(data_dir=data_dir)
     server.serve(settings, host=host, port=port, workers=workers, run_worker=worker)
 
@@ -77,6 +80,8 @@ def serve(
 @app.command
 def worker(*, data_dir: DataDir = None) -> None:
     """Run effects only: captures, refunds, mail. As many as you like, on any machine."""
+    from holdfirst import server
+
     server.work(read_settings(data_dir=data_dir))
 
 
@@ -84,19 +89,17 @@ def worker(*, data_dir: DataDir = None) -> None:
 def migrate(*, data_dir: DataDir = None) -> None:
     """Bring the database's schema up to this version. Safe to run ten times at once."""
     settings = read_settings(data_dir=data_dir)
-    with server.database(settings) as (url, _):
-        for name in asyncio.run(wiring.prepare(url)) or ["nothing to do"]:
+    with foundation.database_url(settings) as (url, _):
+        for name in asyncio.run(foundation.prepare(url)) or ["nothing to do"]:
             print(name)
 
 
 @accounts.command(name="create")
 def accounts_create(*, slug: str, mode: Literal["test", "live"], data_dir: DataDir = None) -> None:
     """Make an account. A test account never takes real money, a live one never the sandbox's."""
-    account = _with_parts(
+    account = _on_foundation(
         data_dir,
-        lambda parts: parts.world.database.run(
-            account_flows.create_account, parts.world.key_ring, slug, mode
-        ),
+        lambda ground: ground.database.run(account_flows.create_account, ground.key_ring, slug, mode),
     )
     print(_or_exit(account).id)
 
@@ -104,7 +107,7 @@ def accounts_create(*, slug: str, mode: Literal["test", "live"], data_dir: DataD
 @accounts.command(name="list")
 def accounts_list(*, data_dir: DataDir = None) -> None:
     """One account a line: id, slug, mode."""
-    for account in _with_parts(data_dir, lambda parts: parts.world.database.run(account_flows.list_accounts)):
+    for account in _on_foundation(data_dir, lambda ground: ground.database.run(account_flows.list_accounts)):
         print(f"{account.id}  {account.slug}  {account.mode}")
 
 
@@ -117,8 +120,8 @@ def keys_create(
     data_dir: DataDir = None,
 ) -> None:
     """Make a key and print it, alone, on stdout. It is shown once."""
-    made = _with_parts(
-        data_dir, lambda parts: parts.world.database.run(account_flows.create_key, account, kind, origin)
+    made = _on_foundation(
+        data_dir, lambda ground: ground.database.run(account_flows.create_key, account, kind, origin)
     )
     print(_or_exit(made)[0])
 
@@ -126,7 +129,7 @@ def keys_create(
 @keys.command(name="list")
 def keys_list(*, account: str = "test", data_dir: DataDir = None) -> None:
     """One key a line: id, kind, since when, revoked when, origins. Never the key itself."""
-    found = _with_parts(data_dir, lambda parts: parts.world.database.run(account_flows.list_keys, account))
+    found = _on_foundation(data_dir, lambda ground: ground.database.run(account_flows.list_keys, account))
     for key in _or_exit(found):
         ended = f"revoked {key.revoked_at:%Y-%m-%d}" if key.revoked_at else "active"
         print(f"{key.id}  {key.kind}  {key.created_at:%Y-%m-%d}  {ended}  {' '.join(key.origins)}".rstrip())
@@ -135,7 +138,7 @@ def keys_list(*, account: str = "test", data_dir: DataDir = None) -> None:
 @keys.command(name="revoke")
 def keys_revoke(key_id: str, /, *, data_dir: DataDir = None) -> None:
     """End a key; every server stops taking it within a second."""
-    if not _with_parts(data_dir, lambda parts: parts.world.database.run(account_flows.revoke_key, key_id)):
+    if not _on_foundation(data_dir, lambda ground: ground.database.run(account_flows.revoke_key, key_id)):
         raise HoldfirstError(f"there is no active key {key_id}")
     print(f"revoked {key_id}")
 
@@ -143,9 +146,7 @@ def keys_revoke(key_id: str, /, *, data_dir: DataDir = None) -> None:
 @keys.command(name="rotate-encryption")
 def keys_rotate(*, data_dir: DataDir = None) -> None:
     """Seal every stored credential again with the newest key of HOLDFIRST_SECRET_KEY."""
-    count = _with_parts(
-        data_dir, lambda parts: parts.world.database.run(at_rest.reseal, parts.world.key_ring)
-    )
+    count = _on_foundation(data_dir, lambda ground: ground.database.run(at_rest.reseal, ground.key_ring))
     print(f"{count} sealed again")
 
 
@@ -161,15 +162,15 @@ def init(
     data_dir: DataDir = None,
 ) -> None:
     """Make a first host, event type and keys on an empty database; prints the curl lines to try them."""
-    print(_with_parts(data_dir, lambda parts: _init(parts, name, zone, price, origin)))
+    print(_on_foundation(data_dir, lambda ground: _init(ground, name, zone, price, origin)))
 
 
-async def _init(parts: Parts, name: str, zone: str, price: str, origins: list[str]) -> str:
+async def _init(ground: Foundation, name: str, zone: str, price: str, origins: list[str]) -> str:
     money = _or_exit(first_offer.parse_price(price))
-    made = await parts.world.database.run(
+    made = await ground.database.run(
         first_offer.first_offer, name=name, zone=zone, price=money, origins=origins
     )
-    url = parts.world.public_url
+    url = _public_url(ground.settings)
     start, end = made.start, made.start + timedelta(days=1)
     return f"""\
 secret key       {made.secret_key}
@@ -203,8 +204,17 @@ def doctor(
     --repair does what is safe: runs given-up jobs again, asks about all money that may be on its way; in calendars,
     takes away events of ours that belong to nothing and has the worker put the rest right.
     """
+    from holdfirst import wiring
+    from holdfirst.doctor import examine, examine_calendars
+
     look = examine if what == "all" else examine_calendars
-    healthy, report = _with_parts(data_dir, lambda parts: look(parts, repair=repair))
+    settings = read_settings(data_dir=data_dir)
+
+    async def run(url: str) -> tuple[bool, str]:
+        async with wiring.open_parts(settings, url, _public_url(settings)) as parts:
+            return await look(parts, repair=repair)
+
+    healthy, report = _on_database(settings, run)
     print(report)
     sys.exit(0 if healthy else 1)
 
@@ -215,24 +225,28 @@ def demo(*, once: bool = False, port: int = 0) -> None:
 
     Without --once the server stays up afterwards, with keys and a line to try.
     """
-    from holdfirst.demo import run_demo  # noqa: PLC0415  # nothing else needs its HTTP client
-    from holdfirst.demo_at_stripe import stories_at_stripe  # noqa: PLC0415  # the same
+    from holdfirst.demo import run_demo
+    from holdfirst.demo_at_stripe import stories_at_stripe
 
     key = read_settings().demo_stripe_key
     sys.exit(0 if run_demo(once=once, port=port, more=stories_at_stripe(key) if key else []) else 1)
 
 
-def _with_parts(data_dir: Path | None, work: Callable[[Parts], Awaitable[T]]) -> T:
-    """Run something on the database, started or joined, and migrated if it is an embedded one."""
+def _on_foundation(data_dir: Path | None, work: Callable[[Foundation], Awaitable[T]]) -> T:
     settings = read_settings(data_dir=data_dir)
 
     async def run(url: str) -> T:
-        async with wiring.open_parts(settings, url, _public_url(settings)) as parts:
-            return await work(parts)
+        async with foundation.open_foundation(settings, url) as ground:
+            return await work(ground)
 
-    with server.database(settings) as (url, embedded):
+    return _on_database(settings, run)
+
+
+def _on_database(settings: Settings, run: Callable[[str], Coroutine[Any, Any, T]]) -> T:
+    """Run something on the database, started or joined, and migrated if it is an embedded one."""
+    with foundation.database_url(settings) as (url, embedded):
         if embedded is not None:
-            asyncio.run(wiring.prepare(url))
+            asyncio.run(foundation.prepare(url))
         return asyncio.run(run(url))
 
 

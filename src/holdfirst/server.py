@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from types import FrameType
 
@@ -21,6 +21,7 @@ from holdfirst import wiring
 from holdfirst.clock import monotonic
 from holdfirst.embedded_postgres import EmbeddedPostgres
 from holdfirst.errors import ConfigurationError, HoldfirstError
+from holdfirst.foundation import database_url, prepare
 from holdfirst.http_protocol import HttpProtocol
 from holdfirst.settings import Settings
 
@@ -33,16 +34,6 @@ INHERITED = "HOLDFIRST_INHERITED"
 """Set by a parent `serve` for its children: `listening socket,life line,ready` as file descriptors."""
 
 
-@contextlib.contextmanager
-def database(settings: Settings) -> Iterator[tuple[str, EmbeddedPostgres | None]]:
-    """The URL of the database to use: the one named, or the embedded one, started or joined."""
-    if settings.database_url:
-        yield settings.database_url, None
-        return
-    with EmbeddedPostgres(settings.data_dir) as embedded:
-        yield embedded.start(), embedded
-
-
 def serve(settings: Settings, *, host: str, port: int, workers: int, run_worker: bool) -> None:
     """Until SIGTERM or SIGINT; ends within ten seconds, with no process left."""
     _leave_on_signals()
@@ -53,7 +44,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int, run_worker:
         answers = partial(os.write, ready, b".")
         _run(_serve(settings, settings.database_url or "", None, listening, run_worker, answers))
         return
-    with _listen(host, port) as listening, database(settings) as (url, embedded):
+    with _listen(host, port) as listening, database_url(settings) as (url, embedded):
         bound_host, bound_port = listening.getsockname()[:2]
         if ":" in bound_host:
             bound_host = f"[{bound_host}]"
@@ -62,7 +53,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int, run_worker:
             update={"public_url": (settings.public_url or f"http://{named}:{bound_port}").rstrip("/")}
         )
         if embedded is not None:
-            asyncio.run(wiring.prepare(url))
+            asyncio.run(prepare(url))
         # The contract's line, on stdout.
         announce = partial(print, f"holdfirst listening on http://{bound_host}:{bound_port}", flush=True)
         if workers > 1:
@@ -74,7 +65,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int, run_worker:
 def work(settings: Settings) -> None:
     """Effects only, until SIGTERM or SIGINT."""
     _leave_on_signals()
-    with database(settings) as (url, embedded):
+    with database_url(settings) as (url, embedded):
         _run(_work(settings, url, embedded))
 
 

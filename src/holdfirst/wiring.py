@@ -20,8 +20,7 @@ from holdfirst.effects.send_mail import sender
 from holdfirst.effects.slot_lists import SlotLists
 from holdfirst.effects.world import MailTransport, World
 from holdfirst.errors import ConfigurationError
-from holdfirst.flows import accounts, at_rest
-from holdfirst.key_ring import KeyRing, open_ring
+from holdfirst.foundation import open_foundation
 from holdfirst.payment.provider import PaymentProvider
 from holdfirst.providers.caldav import CalDav
 from holdfirst.providers.google import Google, GoogleClient
@@ -37,9 +36,7 @@ from holdfirst.providers.stripe import StripeProvider
 from holdfirst.providers.webhook_calls import WebhookCalls
 from holdfirst.settings import Settings
 from holdfirst.store import reservations
-from holdfirst.store.database import Database
 from holdfirst.store.doorbell import Doorbell
-from holdfirst.store.migrations import migrate, pending
 from holdfirst.store.together import Together
 from holdfirst.web.address import networks
 from holdfirst.web.app import build_app
@@ -65,18 +62,12 @@ class Parts(msgspec.Struct, frozen=True):
 
 @contextlib.asynccontextmanager
 async def open_parts(settings: Settings, database_url: str, public_url: str) -> AsyncIterator[Parts]:
-    """A migrated database, opened; the accounts `test` and `live` exist; everything is closed at the end."""
+    """On its foundation; everything is closed at the end."""
     sender(settings.mail_from)
     networks(settings.trusted_proxies)
     async with contextlib.AsyncExitStack() as stack:
-        database = Database(database_url, connections_max=settings.database_connections_max)
-        await database.open()
-        stack.push_async_callback(database.close)
-        if missing := await pending(database):
-            raise ConfigurationError(
-                f"The database is not at this version's schema (missing: {', '.join(missing)}). Run: holdfirst migrate"
-            )
-        key_ring = await _known_ring(settings, database)
+        ground = await stack.enter_async_context(open_foundation(settings, database_url))
+        database, key_ring = ground.database, ground.key_ring
         books = Books(database_url)
         stack.push_async_callback(books.aclose)
         sandbox = SandboxProvider(books, public_url=public_url)
@@ -107,14 +98,7 @@ async def open_parts(settings: Settings, database_url: str, public_url: str) -> 
             },
             pushes={name: one for name, one in calendars.items() if isinstance(one, Google | Microsoft)},
         )
-        await database.run(accounts.found, key_ring)
         yield Parts(settings, world, doorbell, company, _webhook_calls(settings, public_url, stack))
-
-
-async def prepare(database_url: str) -> list[str]:
-    """Migrate; answers what was applied."""
-    database = Database(database_url)
-    return await migrate(database)
 
 
 def web_app(parts: Parts, closing: asyncio.Event) -> Litestar:
@@ -197,15 +181,3 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-async def _known_ring(settings: Settings, database: Database) -> KeyRing:
-    """A ring without a key that this database is sealed with is the wrong ring: say so before it signs."""
-    ring = open_ring(settings.secret_key, settings.data_dir)
-    known = await database.run(at_rest.known_ring, ring.fingerprints)
-    if not known:
-        raise ConfigurationError(
-            "This database is sealed with another HOLDFIRST_SECRET_KEY; without it, credentials cannot be opened"
-            " and customers' links do not work. Set that key (a new one may stand before it, separated by a comma)."
-        )
-    return ring

@@ -130,7 +130,7 @@ def test_what_cannot_be_understood_fails(words, typed):
     ],
 )
 def test_settings_that_cannot_work(shared, typed, settings, said):
-    assert refused(typed("accounts", "list", "--data-dir", str(shared.server.data_dir), **settings), said)
+    assert refused(typed("doctor", "--data-dir", str(shared.server.data_dir), **settings), said)
 
 
 def test_a_named_database_that_is_not_there(own_server, place):

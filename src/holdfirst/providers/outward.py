@@ -7,6 +7,7 @@ judged: there is nothing in between that could change.
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
 import socket
 import ssl
@@ -30,7 +31,6 @@ UNICAST = ipaddress.IPv6Network("2000::/3")
 """All that is given out of IPv6 to be reached from everywhere (RFC 4291). What lies beside it is local, or stands for an
 address of another kind.
 """
-_suffixes = PublicSuffixList()
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -129,12 +129,18 @@ def within(url: str, target: str) -> str:
     return led
 
 
+@functools.cache
+def _suffixes() -> PublicSuffixList:
+    """Read when first asked: it is long."""
+    return PublicSuffixList()
+
+
 def domain_of(host: str) -> str:
     """The registrable domain (`icloud.com` of `p42-caldav.icloud.com`); an address stands for itself."""
     try:
         return str(ipaddress.ip_address(host.strip("[]")))
     except ValueError:
-        return _suffixes.privatesuffix(host.lower().rstrip(".")) or host.lower()
+        return _suffixes().privatesuffix(host.lower().rstrip(".")) or host.lower()
 
 
 def _judged(url: str) -> Any:
