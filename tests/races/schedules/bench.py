@@ -27,7 +27,7 @@ from holdfirst.store import reservations
 from holdfirst.store.database import SESSION, Database
 from holdfirst.store.migrations import migrate
 from holdfirst.store.together import Together
-from races.schedules.builds import NAMES, PRODUCTION, laboratory
+from races.schedules.builds import PRODUCTION, laboratory
 from races.schedules.driver import TICK, Race
 from races.schedules.gates import GatedCalendars, GatedPayments, GatedPool, Participant
 from races.schedules.steps import Step, Touched
@@ -80,6 +80,9 @@ class Bench:
         self.changed = asyncio.Event()
         self._connections = connections
         self._pids = [connection.get_server_pid() for connection in connections]
+        self._heard: dict[int, Callable[[str], None]] = {}
+        for number, connection in enumerate(connections):
+            connection.add_log_listener(lambda _, notice, number=number: self._heard[number](notice.message))
         self._used = 0
         self._provider = FakePayments()
         self._mail = FakeMail()
@@ -143,6 +146,7 @@ class Bench:
     def _participant(self, letter: str, number: int, operation: Operation, subject: Any) -> Participant:
         one = Participant(letter, self.changed)
         one.pid, one.number = self._pids[number], number + 1
+        self._heard[number] = one.hear
         database = Database("")
         database._pool = GatedPool(self._connections[number], one)  # type: ignore[assignment]
         shop = self.shop_on(
@@ -235,8 +239,9 @@ async def open_bench(url: str) -> AsyncIterator[Bench]:
         for number in range(len(LETTERS))
     ]
     for number in range(len(LETTERS)):
-        for gate in range(len(NAMES)):
-            await control.execute("select pg_advisory_lock($1::int, $2::int)", number + 1, gate)
+        await control.execute(
+            f"select setval('lab.stops_{number + 1}', 0, false), pg_advisory_lock({number + 1}, 0)"
+        )
     bench = Bench(url, control, ticking, connections)
     await bench.free.open()
     try:

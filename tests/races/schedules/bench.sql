@@ -3,14 +3,22 @@
 
 create schema lab;
 
--- A session stops here until the driver, which holds this lock, lets it pass. Sessions without a number never stop.
-create function lab.stop(p_gate integer) returns void language plpgsql as $$
+-- A session says where it stops, which its client hears at once, and goes on when the driver, which holds this lock, lets it
+-- pass. There are two locks for each, in turn: the next stop is closed before this one is opened. Sessions without a number
+-- never stop.
+create unlogged sequence lab.stops_1 minvalue 0;
+create unlogged sequence lab.stops_2 minvalue 0;
+create unlogged sequence lab.stops_3 minvalue 0;
+create function lab.stop(p_gate text) returns void language plpgsql as $$
 declare
     v_who integer := nullif(current_setting('lab.participant', true), '');
+    v_turn integer;
 begin
     if v_who is not null then
-        perform pg_advisory_lock(v_who, p_gate);
-        perform pg_advisory_unlock(v_who, p_gate);
+        v_turn := nextval('lab.stops_' || v_who) % 2;
+        raise notice 'stop % %', p_gate, v_turn;
+        perform pg_advisory_lock(v_who, v_turn);
+        perform pg_advisory_unlock(v_who, v_turn);
     end if;
 end $$;
 

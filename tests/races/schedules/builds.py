@@ -8,7 +8,7 @@ from importlib import resources
 
 PRODUCTION = (resources.files("holdfirst.store") / "functions.sql").read_text()
 MARK = re.compile(r"^( *)--gate: (\w+)$", re.MULTILINE)
-STOP = re.compile(r"^( *)perform lab\.stop\((\d+)\); --gate: (\w+)$", re.MULTILINE)
+STOP = re.compile(r"^( *)perform lab\.stop\('(\w+)'\); --gate: \2$", re.MULTILINE)
 NAMES = [name for _, name in MARK.findall(PRODUCTION)]
 CLOCK = re.compile(
     r"^create or replace function the_clock\(\).*?\nas \$\$.*?\$\$;$", re.MULTILINE | re.DOTALL
@@ -20,7 +20,7 @@ def laboratory(text: str) -> str:
     assert len(set(NAMES)) == len(NAMES), "two gates have one name"
 
     def stop(mark: re.Match[str]) -> str:
-        return f"{mark[1]}perform lab.stop({NAMES.index(mark[2])}); --gate: {mark[2]}"
+        return f"{mark[1]}perform lab.stop('{mark[2]}'); --gate: {mark[2]}"
 
     without_clock, clocks = CLOCK.subn("", text)
     assert clocks == 1, "the clock is not there once"
@@ -29,4 +29,4 @@ def laboratory(text: str) -> str:
 
 def production(text: str) -> str:
     """What the laboratory's text is without its stops."""
-    return STOP.sub(r"\1--gate: \3", text)
+    return STOP.sub(r"\1--gate: \2", text)

@@ -1,31 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """One race on real PostgreSQL: lets one participant take one step, and knows when everybody stands still again.
 
-Who waits is what the server says (`pg_locks`), never a guess: a participant stands at one of our gates, or at a stop in
-a function, or waits for a lock of another participant, who stands still; so it cannot go on by itself.
+Who waits is what the server says, never a guess: a participant stands at one of our gates, or at a stop in a function
+(which it says in a notice), or waits (`pg_locks`) for a lock of another participant, who stands still; so it cannot go on
+by itself.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 
-from races.schedules.builds import NAMES
 from races.schedules.gates import Participant
 from races.schedules.steps import Step, Touched, commute, segment
 
 TICK = "t"
-LISTEN_SECONDS = 0.005
-"""How long the driver listens before it asks the server who waits. Decides nothing: it only saves questions."""
+LISTEN_SECONDS = (0.0005, 0.005)
+"""How long the driver listens before it asks the server who waits: where somebody else has what is wanted, and where nobody
+seems to. Decides nothing: it only saves questions.
+"""
 STUCK_SECONDS = 20.0
 
-PASS = "select pg_advisory_unlock($1::int, $2::int), pg_advisory_lock($1::int, $2::int)"
+PASS = "select pg_advisory_lock($1::int, 1 - $2::int), pg_advisory_unlock($1::int, $2::int)"
+# Not at a stop: that is heard.
 WAITING = """
-select pid, locktype = 'advisory' and classid = any($2::int[]::oid[]) and objsubid = 2 as stopped, objid::int as gate
-from pg_locks where not granted and pid = any($1)
+select pid from pg_locks
+where not granted and pid = any($1) and not (locktype = 'advisory' and classid = any($2::int[]::oid[]) and objsubid = 2)
 """
 
 
@@ -64,7 +67,7 @@ class Race:
     def enabled(self) -> dict[str, str]:
         """Who may take a step now, and which."""
         return {
-            letter: NAMES[one.gate] if one.gate is not None else one.pending.label  # type: ignore[union-attr]
+            letter: one.gate if one.gate is not None else one.pending.label  # type: ignore[union-attr]
             for letter, one in self.participants.items()
             if one.can_go
         }
@@ -76,13 +79,13 @@ class Race:
         changed.clear()
         step = one.pending if one.gate is None else one.inside
         assert step is not None
-        touched = step.touched if one.gate is None else segment(NAMES[one.gate])
+        touched = step.touched if one.gate is None else segment(one.gate)
         waited = self._look_again() if step.alone or touched.made_known else []
         if one.gate is None:
             one.let_go()
         else:
-            gate, one.gate = one.gate, None
-            await self._control.execute(PASS, one.number, gate)
+            one.gate = None
+            await self._control.execute(PASS, one.number, one.turn)
         between = [done for other, done in self._begun.items() if other != letter]
         if between and not (letter == TICK and all(commute(touched, done) for done in between)):
             self.one_by_one = False
@@ -117,9 +120,9 @@ class Race:
         loop = asyncio.get_running_loop()
         until = loop.time() + STUCK_SECONDS
         while moving := self._moving():
-            if not self._may_wait(moving):
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), LISTEN_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LISTEN_SECONDS[not self._may_wait(moving)]):
+                    await changed.wait()
             changed.clear()
             if not (moving := self._moving()):
                 return
@@ -134,13 +137,13 @@ class Race:
                 raise Stuck(f"nobody moves after {self.taken}")
 
     def _may_wait(self, moving: Sequence[Participant]) -> bool:
-        """Whether the server is to be asked at once; else whoever moves is listened for first."""
-        others = len([one for one in self.participants.values() if one.pid and not one.finished]) > 1
+        """Whether somebody who is in the midst of something has what one of these wants."""
         return any(
-            one.inside is not None
-            and one.inside.whole is not None
-            and ((others and one.inside.whole.locks) or one.inside.whole != one.inside.touched)
+            not commute(one.inside.whole or one.inside.touched, has)
             for one in moving
+            if one.inside is not None
+            for other, has in self._begun.items()
+            if other != one.letter
         )
 
     def _moving(self) -> list[Participant]:
@@ -158,16 +161,11 @@ class Race:
         rows = await self._control.fetch(
             WAITING, [one.pid for one in moving if one.pid], [one.number for one in moving]
         )
-        by_pid: Mapping[int, Any] = {row["pid"]: row for row in rows}
-        stopped = [one for one in moving if one.pid in by_pid and by_pid[one.pid]["stopped"]]
-        for one in stopped:
-            one.gate = by_pid[one.pid]["gate"]
-        waiting = [one for one in moving if one.pid in by_pid and one not in stopped]
-        if len(stopped) + len(waiting) < len(moving):
-            # Somebody runs (or has run since we asked), and may let go whom the others wait for.
-            return
-        for one in waiting:
-            one.waits = True
+        waiting = {row["pid"] for row in rows}
+        if all(one.pid in waiting for one in moving):
+            for one in moving:
+                one.waits = True
+        # Else somebody runs (or has run since we asked), and may let go whom the others wait for.
 
     def goes_on(self, letter: str) -> bool:
         """Whether this participant is in the midst of a transaction, and can go on."""

@@ -23,8 +23,10 @@ class Participant:
         self.pending: Step | None = None
         self.inside: Step | None = None
         """A statement that was let go and has not answered yet."""
-        self.gate: int | None = None
+        self.gate: str | None = None
         """The stop in a function that it stands at."""
+        self.turn = 0
+        """Which of its two locks it waits for there."""
         self.waits = False
         self.task: asyncio.Task[Any] | None = None
         self.committed: list[Touched] = []
@@ -45,6 +47,13 @@ class Participant:
         self._go = asyncio.get_running_loop().create_future()
         self._changed.set()
         await self._go
+
+    def hear(self, notice: str) -> None:
+        """What the server says of this participant's session."""
+        if notice.startswith("stop "):
+            _, self.gate, turn = notice.split()
+            self.turn, self.waits = int(turn), False
+            self._changed.set()
 
     def let_go(self) -> Step:
         assert self.pending is not None and self._go is not None

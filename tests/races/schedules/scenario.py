@@ -150,7 +150,7 @@ async def outcomes_of_whole_transactions(bench: Bench, scenario: Scenario, subje
     return Allowed(judged.seen, complete=True, by_order=judged.by_order)
 
 
-NORMAL = Bounds(complete=24, bounded=6)
+NORMAL = Bounds(complete=21, bounded=6)
 TEETH = Bounds(complete=2000, bounded=1)
 TRIPLES = Bounds(complete=20, bounded=12)
 LONG = Bounds(complete=3000, bounded=1000)

@@ -172,6 +172,7 @@ def tables(names: Iterable[str]) -> frozenset[Thing]:
     return frozenset((name, None) for name in names)
 
 
+@cache
 def words_of(sql: str) -> str:
     """A statement as a failure names it."""
     return " ".join(sql.split())[:70]
