@@ -38,7 +38,6 @@ NORMAL = [
     Scenario(name="one, every verb, sale", mode=SALE, slots=(0,), verbs=VERBS, flights=0),
     Scenario(name="one, every verb, sale_uncloseable", mode=UNCLOSEABLE, slots=(0,), verbs=VERBS, flights=0),
     TWO_EFFECTS,
-    Scenario(name="one, two effects at once, sale", mode=SALE, slots=(0,), flights=2),
     *(
         Scenario(
             name=f"one, two payments, {mode}",
@@ -54,6 +53,7 @@ NORMAL = [
 ]
 
 LONG = [
+    Scenario(name="one, two effects at once, sale", mode=SALE, slots=(0,), flights=2),
     *(
         Scenario(
             name=f"four on one slot, {mode}",
