@@ -9,13 +9,17 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from browser.practice import Practice, set_up
 from processes.running import Server
 
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+"""The first is the same engine without a window's trimmings, at half the CPU."""
+
+# As patient as a page is (below): a loaded machine is no fault of what it shows.
+expect.set_options(timeout=15_000)
 
 
 @pytest.fixture(scope="session")
