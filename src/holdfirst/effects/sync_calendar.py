@@ -42,8 +42,6 @@ async def poll(world: World, calendar_id: str) -> datetime | None:
     except Exception as error:
         await _write_down(world, asked.calendar, error)
         raise
-    if asked.is_daily:
-        await list_again(world, asked.connection)
     if not asked.told.watched and asked.connection.provider in addresses(world):
         await world.database.run(calendar_watches.wish, asked.calendar)
     return asked.now + world.limits.calendar_poll * (RARELY if asked.told.listening else 1)
