@@ -16,7 +16,7 @@ from holdfirst.flows.pay import write_down_expiry
 from holdfirst.payment.payment import Mode, Payment
 from holdfirst.reservation import lifecycle
 from holdfirst.reservation.calendar_gate import Gate, gate, given_up, verified
-from holdfirst.reservation.event_type import EventTypeRules
+from holdfirst.reservation.event_type import CalendarCheck, EventTypeRules
 from holdfirst.reservation.reservation import (
     CalendarVerdict,
     Cause,
@@ -348,15 +348,19 @@ Key = tuple[str, str]
 
 
 async def found_taken(tx: Tx, reservation_id: str, key: Key | None, limits: Limits) -> None:
-    """A hold that was made a moment ago, and that a calendar is against: nobody is given it, and its key may be used again."""
+    """A hold that was made within this request, and that a calendar is against: nobody has it, and its key may be used again. Unless
+    a repeat of it has found the calendars well, and told of it.
+    """
     reservation = await reservations.lock(tx, reservation_id)
     assert reservation is not None
     attempts = await payments.lock_all(tx, reservation_id)
     now = await tx.now()
-    if key is not None:
-        await idempotency.forget(tx, *key)
+    if key is not None and not await idempotency.give_up(tx, *key, {"id": reservation_id}):
+        return
     if status_at(reservation, now) is Status.HELD:
         await _end(tx, verified(reservation, CalendarVerdict.CONFLICT, now), attempts, now, limits)
+    else:
+        await write_down_expiry(tx, reservation, attempts, now)
 
 
 async def answer(tx: Tx, reservation_id: str, key: Key) -> bool:
@@ -364,20 +368,20 @@ async def answer(tx: Tx, reservation_id: str, key: Key) -> bool:
     return await idempotency.answer(tx, *key, 201, {"id": reservation_id})
 
 
-async def take_up(tx: Tx, reservation_id: str, key: Key) -> Reservation | None:
+async def take_up(tx: Tx, reservation_id: str, key: Key) -> tuple[Reservation, CalendarCheck] | None:
     """Whoever made it died before the calendars had answered. None: it is over, and its key may be used again."""
     reservation = await reservations.lock(tx, reservation_id)
     assert reservation is not None
     if status_at(reservation, await tx.now()) in (Status.HELD, Status.PROCESSING, Status.CONFIRMED):
-        return reservation
+        event_type = await catalog.event_type_by_id(tx, reservation.event_type_id)
+        assert event_type is not None
+        return reservation, event_type.rules.calendar_check
     await idempotency.give_up(tx, *key, {"id": reservation_id})
     return None
 
 
 async def abandon(tx: Tx, reservation_id: str, key: Key | None) -> None:
-    """A hold that was refused within the request that made it: nobody has it, and its key may be used again. Unless a
-    repeat of it has found the calendars well, and told of it.
-    """
+    """The same, where a calendar did not answer."""
     reservation = await reservations.lock(tx, reservation_id)
     assert reservation is not None
     attempts = await payments.lock_all(tx, reservation_id)
