@@ -37,8 +37,6 @@ LOOK_AGAIN = timedelta(seconds=2)
 """While somebody else writes: they are mostly done long before their lease is over."""
 DOUBT = timedelta(seconds=60)
 """How long a request that was given up may still arrive."""
-
-
 POLLS_MISSED_MAX = 6
 """What was read within so many polls is known; the slowest come after four, where a company tells us of changes."""
 
@@ -105,14 +103,15 @@ async def plan(tx: Tx, reservation_id: str) -> Plan | None:
         calendar_events.not_written(reservation.account_id, reservation.id, one) for one in sorted(missing)
     ]
     ignored = {calendar.id for calendar, connection in in_use if _ignored(connection)}
-    closed = {calendar.id for calendar, _ in in_use if not calendar.writable}
-    open_ones = [one for one in events if one.calendar_id not in closed]
-    wrong, again = _wrong(reservation, event_type.rules, open_ones, wanted, ignored, now)
+    places = await _places(tx, events, in_use)
+    # Nothing is looked for in a calendar that takes nothing, be it in use or not.
+    ours_to_write = [one for one in events if places[one.calendar_id][0].writable]
+    wrong, again = _wrong(reservation, event_type.rules, ours_to_write, wanted, ignored, now)
     return Plan(
         reservation=reservation,
         rules=event_type.rules,
         status=status_at(reservation, now),
-        write=await _leased(tx, reservation.account_id, wrong, in_use, now) if wrong else [],
+        write=await _leased(tx, reservation.account_id, wrong, places, now) if wrong else [],
         ask=[ToAsk(*place) for place in in_use if _asked(*place)],
         own=frozenset(one.uid for one in events),
         again_at=again,
@@ -175,24 +174,29 @@ def _wrong(
     return wrong, min(again, default=None)
 
 
+async def _places(
+    tx: Tx, events: Sequence[WrittenEvent], in_use: Sequence[tuple[Calendar, Connection]]
+) -> dict[str, tuple[Calendar, Connection]]:
+    """By calendar, where these events stand or are to stand. Also where it was disconnected: what we wrote there is still to be
+    taken away.
+    """
+    places = {calendar.id: (calendar, connection) for calendar, connection in in_use}
+    for event in events:
+        if event.calendar_id not in places:
+            place = await calendars.load_calendar(tx, event.calendar_id)
+            assert place is not None
+            places[event.calendar_id] = place
+    return places
+
+
 async def _leased(
     tx: Tx,
     account_id: str,
     wrong: Sequence[tuple[WrittenEvent, CalendarEvent | None]],
-    in_use: Sequence[tuple[Calendar, Connection]],
+    places: Mapping[str, tuple[Calendar, Connection]],
     now: datetime,
 ) -> list[ToWrite]:
-    """To us, to be written; nothing in a calendar that takes nothing."""
-    places = {calendar.id: (calendar, connection) for calendar, connection in in_use}
-    for before, _ in wrong:
-        if before.calendar_id not in places:
-            # One that was disconnected: what we wrote there is still to be taken away.
-            place = await calendars.load_calendar(tx, before.calendar_id)
-            assert place is not None
-            places[before.calendar_id] = place
-    wrong = [(before, event) for before, event in wrong if places[before.calendar_id][0].writable]
-    if not wrong:
-        return []
+    """To us, to be written."""
     leased = await calendar_events.lease(tx, account_id, [before for before, _ in wrong], now + LEASE)
     return [
         ToWrite(
