@@ -6,7 +6,7 @@ import msgspec
 from holdfirst.effects.hold_calendars import Heard, calendar_unreachable, hold, something_known_late
 from holdfirst.effects.world import World
 from holdfirst.errors import Busy
-from holdfirst.flows import calendar_holds, keyed
+from holdfirst.flows import calendar_answers, keyed
 from holdfirst.flows.keyed import Replay, RequestKey, TakenUp
 from holdfirst.flows.payee import named_payees, payees
 from holdfirst.flows.reserve import ReserveRequest, Wanted, held, not_held, slot_taken, that_day, want
@@ -129,7 +129,7 @@ async def _taken_up(
     """What was held under this key before its maker died: the calendars are asked again, and it is told at last. None: it
     is over, and was told to nobody.
     """
-    found = await world.database.run(calendar_holds.take_up, reservation_id, key)
+    found = await world.database.run(calendar_answers.take_up, reservation_id, key)
     if found is None:
         return None
     judged = await _asked(world, *found, request, key, offer)
@@ -153,10 +153,10 @@ async def _asked(
     else:
         heard, judged = await hold(world, reservation.id)
     clean = judged if heard is Heard.CLEAN else None
-    if clean and (key is None or await world.database.single(calendar_holds.answer, clean.id, key)):
+    if clean and (key is None or await world.database.single(calendar_answers.answer, clean.id, key)):
         return clean
     if heard is Heard.CONFLICT:
-        await world.database.run(calendar_holds.found_taken, reservation.id, key, world.limits)
+        await world.database.run(calendar_answers.found_taken, reservation.id, key, world.limits)
         return await _taken(world, offer, request)
-    await world.database.run(calendar_holds.abandon, reservation.id, key)
+    await world.database.run(calendar_answers.abandon, reservation.id, key)
     return calendar_unreachable()

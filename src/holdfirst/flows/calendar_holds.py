@@ -12,21 +12,19 @@ from holdfirst.calendar.wanted import wanted_event, wanted_state
 from holdfirst.errors import HoldfirstError
 from holdfirst.flows.calendar_health import BROKEN_AGAIN
 from holdfirst.flows.outcome import became_free, close_open
-from holdfirst.flows.pay import write_down_expiry
 from holdfirst.payment.payment import Mode, Payment
 from holdfirst.reservation import lifecycle
 from holdfirst.reservation.calendar_gate import Gate, gate, given_up, verified
-from holdfirst.reservation.event_type import CalendarCheck, EventTypeRules
+from holdfirst.reservation.event_type import EventTypeRules
 from holdfirst.reservation.reservation import (
     CalendarVerdict,
     Cause,
-    EndedBy,
     Reservation,
     Status,
     status_at,
 )
 from holdfirst.settings import Limits
-from holdfirst.store import calendar_events, calendars, catalog, idempotency, jobs, payments, reservations
+from holdfirst.store import calendar_events, calendars, catalog, jobs, payments, reservations
 from holdfirst.store.calendar_events import Ended, Written, WrittenEvent
 from holdfirst.store.calendars import Calendar, Connection, ConnectionStatus, WhenBroken
 from holdfirst.store.database import Tx
@@ -320,7 +318,7 @@ async def judge(
         for one in asked.ask:
             await jobs.enqueue(tx, reservation.account_id, "sync_calendar", one.calendar.id, due=now)
     if conflict and status is Status.HELD and not _cannot_be_closed(attempts):
-        return await _end(tx, judged, attempts, now, limits)
+        return await end(tx, judged, attempts, now, limits)
     await reservations.save(tx, judged)
     if conflict and reservation.cause is Cause.CAPTURE and reservation.paid_by is not None:
         await jobs.enqueue(
@@ -334,9 +332,10 @@ def _cannot_be_closed(attempts: Sequence[Payment]) -> bool:
     return any(one.can_bring_money and one.mode is Mode.SALE_UNCLOSEABLE for one in attempts)
 
 
-async def _end(
+async def end(
     tx: Tx, reservation: Reservation, attempts: list[Payment], now: datetime, limits: Limits
 ) -> Reservation:
+    """A hold in whose time something else stands."""
     sale_open = any(one.can_bring_money and one.mode is Mode.SALE for one in attempts)
     ended = given_up(reservation, now, sale_open=sale_open, processing_max=limits.processing_max)
     await reservations.save(tx, ended)
@@ -346,55 +345,3 @@ async def _end(
     else:
         await became_free(tx, ended, attempts, now)
     return ended
-
-
-Key = tuple[str, str]
-
-
-async def found_taken(tx: Tx, reservation_id: str, key: Key | None, limits: Limits) -> None:
-    """A hold that was made within this request, and that a calendar is against: nobody has it, and its key may be used again. Unless
-    a repeat of it has found the calendars well, and told of it.
-    """
-    reservation = await reservations.lock(tx, reservation_id)
-    assert reservation is not None
-    attempts = await payments.lock_all(tx, reservation_id)
-    now = await tx.now()
-    if key is not None and not await idempotency.give_up(tx, *key, {"id": reservation_id}):
-        return
-    if status_at(reservation, now) is Status.HELD:
-        await _end(tx, verified(reservation, CalendarVerdict.CONFLICT, now), attempts, now, limits)
-    else:
-        await write_down_expiry(tx, reservation, attempts, now)
-
-
-async def answer(tx: Tx, reservation_id: str, key: Key) -> bool:
-    """The calendars have nothing against it: it is told under its key from now on. False: it was abandoned meanwhile."""
-    return await idempotency.answer(tx, *key, 201, {"id": reservation_id})
-
-
-async def take_up(tx: Tx, reservation_id: str, key: Key) -> tuple[Reservation, CalendarCheck] | None:
-    """Whoever made it died before the calendars had answered. None: it is over, and its key may be used again."""
-    reservation = await reservations.lock(tx, reservation_id)
-    assert reservation is not None
-    if status_at(reservation, await tx.now()) in (Status.HELD, Status.PROCESSING, Status.CONFIRMED):
-        event_type = await catalog.event_type_by_id(tx, reservation.event_type_id)
-        assert event_type is not None
-        return reservation, event_type.rules.calendar_check
-    await idempotency.give_up(tx, *key, {"id": reservation_id})
-    return None
-
-
-async def abandon(tx: Tx, reservation_id: str, key: Key | None) -> None:
-    """The same, where a calendar did not answer."""
-    reservation = await reservations.lock(tx, reservation_id)
-    assert reservation is not None
-    attempts = await payments.lock_all(tx, reservation_id)
-    now = await tx.now()
-    if key is not None and not await idempotency.give_up(tx, *key, {"id": reservation_id}):
-        return
-    if status_at(reservation, now) is not Status.HELD:
-        await write_down_expiry(tx, reservation, attempts, now)
-        return
-    freed = lifecycle.released(reservation, by=EndedBy.ACCOUNT, now=now)
-    await reservations.save(tx, freed)
-    await became_free(tx, freed, attempts, now)
