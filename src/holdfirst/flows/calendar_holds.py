@@ -11,6 +11,7 @@ from holdfirst.calendar.calendar_event import CalendarEvent, EventState, Occurre
 from holdfirst.calendar.wanted import wanted_event, wanted_state
 from holdfirst.errors import HoldfirstError
 from holdfirst.flows.calendar_health import BROKEN_AGAIN
+from holdfirst.flows.calendar_sync import AHEAD
 from holdfirst.flows.outcome import became_free, close_open
 from holdfirst.payment.payment import Mode, Payment
 from holdfirst.reservation import lifecycle
@@ -138,13 +139,20 @@ async def plan_of_move(tx: Tx, reservation_id: str, start: datetime, hosts: tupl
 
 
 async def plan_of_unheard(tx: Tx, reservation_id: str, limits: Limits) -> Plan:
-    """Whom to ask about it because what we know of them is old; nothing is written."""
+    """Whom to ask about it because what we know of them is old, or does not reach that far; nothing is written."""
     reservation = await reservations.load(tx, reservation_id)
     assert reservation is not None
     asked = await plan_of_move(tx, reservation_id, reservation.start, tuple(reservation.hosts))
     since = asked.now - limits.calendar_poll * POLLS_MISSED_MAX
-    unheard = [one for one in asked.ask if one.calendar.read_at is None or one.calendar.read_at < since]
-    return replace(asked, ask=unheard)
+    _, until = asked.window
+    return replace(asked, ask=[one for one in asked.ask if not _is_known(one.calendar, since, until)])
+
+
+def _is_known(calendar: Calendar, since: datetime, until: datetime) -> bool:
+    """Whether its busy time is, as of `since` or later, and as far as `until`."""
+    if calendar.read_at is None or calendar.whole_at is None:
+        return False
+    return calendar.read_at >= since and calendar.whole_at + AHEAD >= until
 
 
 def _wrong(
