@@ -9,6 +9,7 @@ import asyncio
 import ipaddress
 import json
 import logging
+import math
 import os
 import statistics
 import sys
@@ -46,6 +47,7 @@ CALENDARS = 10
 EVENTS = 1000
 LATENCY = 0.2
 RESERVES = 20
+ALONE = 100
 RATE = 50
 SECONDS = float(os.environ.get("BENCH_SECONDS", "6"))
 HOSTS = 25
@@ -56,7 +58,7 @@ Figures = dict[str, float]
 def spread(name: str, seconds: list[float]) -> Figures:
     """In milliseconds."""
     ordered = sorted(one * 1000 for one in seconds)
-    p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+    p99 = ordered[math.ceil(len(ordered) * 0.99) - 1]
     return {f"{name}_p50": statistics.median(ordered), f"{name}_p99": p99, f"{name}_count": len(ordered)}
 
 
@@ -100,7 +102,9 @@ class Sent:
 
 
 async def one_at_a_time(database: Database) -> Figures:
-    """Ten calendars of a thousand events each: what a reserve takes beyond two round trips."""
+    """Ten calendars of a thousand events each: what a reserve takes beyond two round trips. The first one, on a connection that
+    has not claimed anything yet, is told by itself: the database compiles the claim for it.
+    """
     shop = await open_shop(database, rules={"price": None, "horizon_days": 365, "duration_minutes": 10})
     shop.calendars.shelves = {f"c{number}": {} for number in range(CALENDARS)}
     far = datetime.now(UTC) + timedelta(days=300)
@@ -112,12 +116,12 @@ async def one_at_a_time(database: Database) -> Figures:
     await shop.work()
     shop.calendars.latency = LATENCY
     beyond = []
-    for number in range(RESERVES):
+    for number in range(ALONE + 1):
         began = time.perf_counter()
         answer = await shop.reserve(shop.slot() + timedelta(minutes=10 * number), hold_seconds=900)
         beyond.append(time.perf_counter() - began - 2 * LATENCY)
         assert isinstance(answer, Reservation), answer
-    return spread("reserve_beyond", beyond)
+    return {"reserve_beyond_first": beyond[0] * 1000} | spread("reserve_beyond", beyond[1:])
 
 
 async def at_a_rate(
@@ -258,6 +262,7 @@ async def _is_free(house: Any, start: datetime) -> bool:
 TABLE = [
     (f"reserve, {CALENDARS} calendars of {EVENTS} events: beyond two round trips, p50", "reserve_beyond_p50", "≤ 20 ms"),
     ("— p99", "reserve_beyond_p99", ""),
+    ("— the first on a new connection to the database", "reserve_beyond_first", ""),
     (f"confirm to the calendar, {RATE} reservations/s, {LATENCY * 1000:.0f} ms away: our share, p50", "fifty_share_p50", ""),
     ("— p99", "fifty_share_p99", "≤ 200 ms"),
     ("confirm to the calendar, Radicale at half of what it sustains: our share, p50", "half_share_p50", ""),

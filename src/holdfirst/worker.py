@@ -18,6 +18,7 @@ import structlog
 from holdfirst import ids
 from holdfirst.effects import (
     advance,
+    connect_calendar,
     follow_host,
     hold_calendars,
     payees,
@@ -91,6 +92,7 @@ KINDS: Mapping[str, Kind] = {
     "calendars": Kind(hold_calendars.attend, wait_first=0.5, wait_max=300),
     "ask_calendars": Kind(hold_calendars.ask_again, wait_first=0.5, wait_max=60),
     "sync_calendar": Kind(sync_calendar.poll, wait_first=5, wait_max=300),
+    "list_calendars": Kind(connect_calendar.list_calendars, wait_first=5, wait_max=3600),
     "watch_calendar": Kind(watch_calendars.watch, wait_first=5, wait_max=3600),
     "renew_access": Kind(renew_access.renew, wait_first=5, wait_max=3600),
     "follow_event": Kind(follow_host.follow_event),

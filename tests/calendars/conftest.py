@@ -10,6 +10,7 @@ from holdfirst.providers.icalendar_reader import IcalendarReader
 from holdfirst.providers.outward import Outward
 from holdfirst.store.database import Database
 
+from .fake_graph import FakeGraph, serving
 from .on_servers import Connect, OnServers, in_memory
 from .practice import Practice, open_practice
 from .servers import Server, radicale, xandikos
@@ -56,6 +57,14 @@ def calendar_url(server: Server) -> Iterator[str]:
     name = f"cal{next(names)}"
     yield server.make_calendar(name)
     server.drop_calendar(name)
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeGraph]:
+    """Microsoft's Graph, whose rules nobody broke. A file about another company has its own."""
+    async with serving(FakeGraph()) as graph:
+        yield graph
+        assert graph.fouls == []
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from holdfirst.providers.outward import Outward
 from holdfirst.store.database import Database
 from house import House, open_house
 
-from .fake_graph import HOME, SHARED, FakeGraph, serving
+from .fake_graph import HOME, SHARED, FakeGraph
 from .graph_rules import Foul, check_event, check_query
 from .servers import Server
 
@@ -37,13 +37,6 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 WINDOW = (START - 30 * DAY, START + 30 * DAY)
 MARK = marker("acc_1")
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeGraph]:
-    async with serving(FakeGraph()) as graph:
-        yield graph
-        assert graph.fouls == []
 
 
 def adapter_of(fake: FakeGraph, outward: Outward) -> Microsoft:

@@ -25,20 +25,13 @@ from holdfirst.store.calendar_watches import WatchState
 from holdfirst.store.database import Database
 from house import House, due_now, open_house
 
-from .fake_graph import HOME, SHARED, FakeGraph, serving
+from .fake_graph import HOME, SHARED, FakeGraph
 from .test_microsoft import adapter_of
 from .test_pushes import URL, free_at, polls, watches
 
 DAY = timedelta(days=1)
 ACCESS = Access(secrets={"refresh_token": "M.refresh0"}, server={"mailbox": "host@example.org"})
 PLACE = Place(access=ACCESS, ref=HOME, time_zone="Europe/Prague")
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeGraph]:
-    async with serving(FakeGraph()) as graph:
-        yield graph
-        assert graph.fouls == []
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from holdfirst.calendar.calendar_event import CalendarEvent, EventState
 from holdfirst.calendar.provider import Access, Place
 from holdfirst.effects.world import World
 from holdfirst.errors import CalendarRefused
-from holdfirst.flows import calendar_connections
+from holdfirst.flows import calendar_connections, calendar_health
 from holdfirst.flows.calendar_connections import Roles
 from holdfirst.providers.caldav import CalDav
 from holdfirst.providers.icalendar_reader import IcalendarReader
@@ -24,7 +24,7 @@ from holdfirst.web.calendar_forms import ConnectionAnswer, calendar_answer, conn
 from holdfirst.worker import KINDS, Kind
 from shop import Shop
 
-from .test_crashes import confirm, make, quiet_rounds, release
+from .test_crashes import Killed, confirm, make, quiet_rounds, release
 
 DAY = timedelta(days=1)
 
@@ -128,6 +128,31 @@ async def test_listed_again_each_day_it_takes_what_it_lacks(database: Database, 
     assert there == {(EventState.CONFIRMED, sold.start), (EventState.HOLD, lacking.start)}
 
 
+@pytest.mark.parametrize("ends", ["a process after its reading", "an answer on the way"])
+async def test_nothing_loses_the_listing_of_a_day(
+    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch, ends: str
+):
+    """Nobody would think of it again before the next day."""
+    shop = await make(database, clock)
+    await clock.shift(DAY)
+    shop.calendars.read_only = {"two"}
+
+    async def ended(*_: object) -> None:
+        raise Killed
+
+    if ends == "an answer on the way":
+        shop.calendars.faults["discover"] = ["lost_after"]
+        await quiet_rounds(shop, clock, rounds=1)
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr(calendar_health, "answered", ended)
+            patch.setattr(shop, "kinds", {"sync_calendar": KINDS["sync_calendar"]})
+            await quiet_rounds(shop, clock, rounds=1)
+    assert (await of_shop(shop))[1]["two"].writable
+    await quiet_rounds(shop, clock)
+    assert not (await of_shop(shop))[1]["two"].writable
+
+
 async def test_a_calendar_that_moved_to_another_zone_is_read_anew(database: Database, clock: Clock):
     shop = await make(database, clock)
     shop.calendars.time_zone = "America/New_York"
@@ -140,8 +165,7 @@ async def test_a_calendar_that_moved_to_another_zone_is_read_anew(database: Data
     whole = [one.whole_at for one in found.values()]
     await quiet_rounds(shop, clock, rounds=1)
     later = [one.whole_at for one in (await of_shop(shop))[1].values()]
-    # The other one was not read yet when the list came.
-    assert any(one and two and one > two for one, two in zip(later, whole, strict=True))
+    assert all(one and two and one > two for one, two in zip(later, whole, strict=True))
 
 
 async def test_the_one_that_receives_may_come_to_be_only_read(database: Database, clock: Clock):

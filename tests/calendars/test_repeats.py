@@ -60,8 +60,10 @@ class Slow:
             one.set()
 
 
-async def open_practice(database: Database, connect: Connect) -> tuple[Shop, Callable[..., Awaitable[Any]]]:
-    shop = await open_shop(database, rules={"price": None})
+async def open_practice(
+    database: Database, connect: Connect, **rules: Any
+) -> tuple[Shop, Callable[..., Awaitable[Any]]]:
+    shop = await open_shop(database, rules={"price": None} | rules)
     await connect(shop)
     await shop.work()
 
@@ -136,6 +138,76 @@ async def test_where_nobody_waits_for_calendars_a_repeat_is_answered_at_once(dat
     assert isinstance(made, Made)
     again = await reserve(shop.world, request, KEY)
     assert isinstance(again, Replay) and again.result == {"id": made.reservation.id}
+
+
+UNHEARD = timedelta(minutes=4)
+
+
+@pytest.mark.parametrize("stranger", [False, True])
+async def test_under_fast_a_repeat_is_told_what_the_first_was_told(
+    database: Database, clock: Clock, stranger: bool
+):
+    """A calendar of which nothing was heard for a while is read before anybody is told of a hold."""
+    shop, ask = await open_practice(database, in_memory, calendar_check="fast")
+    slow = Slow(shop, "busy")
+    await clock.shift(UNHEARD)
+    if stranger:
+        shop.calendars.put("two", "stranger", shop.slot(9), shop.slot(10))
+    first = await slow.under_way(ask())
+    assert code(await ask()) is Code.IDEMPOTENCY_IN_PROGRESS
+    slow.go_on()
+    made = await first
+    if stranger:
+        assert code(made) is Code.SLOT_TAKEN
+        # It keeps no key: whoever asks for another time is given it.
+        assert isinstance(await ask(10), Made)
+    else:
+        assert isinstance(made, Made)
+        again = await ask()
+        assert isinstance(again, Replay) and again.result == {"id": made.reservation.id}
+
+
+@pytest.mark.parametrize("stranger", [False, True])
+async def test_under_fast_a_repeat_takes_up_what_its_maker_left(
+    database: Database, clock: Clock, stranger: bool
+):
+    shop, ask = await open_practice(database, in_memory, calendar_check="fast")
+    slow = Slow(shop, "busy")
+    await clock.shift(UNHEARD)
+    first = await slow.under_way(ask())
+    first.cancel()
+    await asyncio.wait([first])
+    await clock.shift(LEASE_OVER)
+    if stranger:
+        shop.calendars.put("two", "stranger", shop.slot(9), shop.slot(10))
+    # Who does not answer has nothing against it yet, here as at first.
+    shop.calendars.faults["busy"] = ["lost_before"]
+    told = await ask()
+    if stranger:
+        assert code(told) is Code.SLOT_TAKEN
+        async with database.statement() as tx:
+            assert await tx.value("select ended_by from reservation") == "calendar"
+            assert await tx.rows("select * from claim") == []
+    else:
+        assert isinstance(told, Replay)
+        assert (await shop.read(told.result["id"])).calendar_verdict is CalendarVerdict.PENDING
+
+
+async def test_under_fast_who_was_overtaken_by_a_repeat_takes_nothing_away(database: Database, clock: Clock):
+    """It stalled for longer than its lease, and what it read is old; the repeat was told of a hold."""
+    shop, ask = await open_practice(database, in_memory, calendar_check="fast")
+    slow = Slow(shop, "busy")
+    await clock.shift(UNHEARD)
+    shop.calendars.put("two", "stranger", shop.slot(9), shop.slot(10))
+    first = await slow.under_way(ask())
+    shop.calendars.take("two", "stranger")
+    await clock.shift(LEASE_OVER)
+    told = await ask()
+    assert isinstance(told, Replay)
+    slow.go_on()
+    assert code(await first) is Code.SLOT_TAKEN
+    assert (await shop.read(told.result["id"])).status is Status.HELD
+    assert isinstance(await ask(), Replay)
 
 
 async def test_a_key_that_calendars_refused_may_be_used_again(database: Database, connect: Connect):

@@ -209,6 +209,18 @@ async def test_fast_reads_what_it_has_not_heard_of_for_a_while(database: Databas
     assert shop.calendars.calls["busy"] == asked
 
 
+async def test_fast_reads_what_lies_beyond_what_is_known(database: Database):
+    """The slots have no word of the calendars there, however lately they were read."""
+    shop = await open_practice(database, calendar_check="fast", horizon_days=500)
+    for day in (390, 450):
+        shop.calendars.put("two", f"stranger {day}", shop.slot(9, day), shop.slot(10, day))
+    assert (await shop.held(shop.slot(9, 390))).calendar_verdict == "pending"
+    assert shop.calendars.calls["busy"] == 0
+    answer = await shop.reserve(shop.slot(9, 450))
+    assert isinstance(answer, Refusal) and answer.code is Code.SLOT_TAKEN
+    assert (shop.calendars.calls["busy"], shop.calendars.calls["write"]) == (2, 0)
+
+
 async def test_strict_asks_once_more_after_a_while(database: Database, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("holdfirst.reservation.calendar_gate.SETTLE", timedelta(milliseconds=300))
     shop = await open_practice(database, calendar_check="strict")

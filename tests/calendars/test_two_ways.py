@@ -33,7 +33,7 @@ from holdfirst.payment.payment import PaymentStatus
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.reservation import CalendarVerdict, EndedBy, Reservation, Status
 from holdfirst.store import calendar_events, calendars
-from holdfirst.store.calendars import ConnectionStatus, WhenBroken, WhenDeleted, WhenMoved
+from holdfirst.store.calendars import Connection, ConnectionStatus, WhenBroken, WhenDeleted, WhenMoved
 from holdfirst.store.database import Database, Tx
 from shop import Shop, open_shop
 
@@ -583,11 +583,11 @@ async def test_who_was_not_let_in_yet_neither_answers_nor_breaks(database: Datab
         when_deleted=WhenDeleted.FLAG,
     )
     await database.run(connect, wanted, None)
-    of_it: Any = SimpleNamespace(id="cal_of_it", connection_id=wanted.id)
+    of_it: Any = SimpleNamespace(id="cal_of_it", connection_id=wanted.id, read_problem=None)
     await database.run(calendar_health.answered, of_it)
     await database.run(calendar_health.denied, wanted.id, "refused")
     await clock.shift(timedelta(minutes=16))
-    await database.run(calendar_health.unreachable, wanted.id, "away")
+    await database.run(calendar_health.unreachable, of_it, "away")
     assert await status_of(shop, wanted.id) is ConnectionStatus.PENDING
 
 
@@ -656,21 +656,78 @@ async def test_a_host_that_is_deleted_takes_its_connections_along(database: Data
     assert shop.calendars.calls.total() == before
 
 
-async def test_what_cannot_be_taken_in_is_said_at_the_connection(database: Database):
-    """Whatever it is: a poll that fails for ever without a word would leave its slots as they were."""
+@pytest.mark.parametrize("bad", ["one", "two"])
+async def test_what_cannot_be_taken_in_is_said_at_the_connection(database: Database, clock: Clock, bad: str):
+    """Whatever it is: a poll that fails for ever without a word would leave its slots as they were. The account's other calendar
+    is read well, before it or after it, and has no word on it.
+    """
     shop, connection = await open_practice(database)
-    # In both: a neighbour that can be read says that the account answers.
-    for ref in ("one", "two"):
-        shop.calendars.put(ref, "nul\0", shop.slot(9), shop.slot(10))
+
+    async def read() -> tuple[Connection, dict[str, str | None]]:
+        found = await database.run(calendars.calendars_of, connection)
+        await sync_calendar.sync_all(shop.world, await of_all(), found)
+        noted = await database.run(calendars.calendars_of, connection)
+        return await of_all(), {one.ref: one.read_problem for one in noted}
+
+    async def of_all() -> Connection:
+        return await database.run(calendars.load_connection_even_deleted, connection)
+
+    shop.calendars.put(bad, "nul\0", shop.slot(9), shop.slot(10))
     await read_calendars(shop)
-    seen = await shop.database.run(calendars.load_connection_even_deleted, connection)
+    seen = await of_all()
     assert seen.problem is not None and "cannot be taken in" in seen.problem
-    found = await shop.database.run(calendars.calendars_of, connection)
-    await sync_calendar.sync_all(shop.world, seen, found)
-    for ref in ("one", "two"):
-        shop.calendars.take(ref, "nul\0")
-    await sync_calendar.sync_all(shop.world, seen, found)
-    assert (await shop.database.run(calendars.load_connection_even_deleted, connection)).problem is None
+    for minutes in (0, 7, 9):
+        await clock.shift(timedelta(minutes=minutes))
+        seen, noted = await read()
+        assert seen.problem is not None and "cannot be taken in" in seen.problem
+        assert [ref for ref, problem in noted.items() if problem is not None] == [bad]
+    # What is known of it is too old to sell by, however well its neighbour is read.
+    assert seen.status is ConnectionStatus.BROKEN
+    shop.calendars.take(bad, "nul\0")
+    seen, noted = await read()
+    assert (seen.status, seen.problem) == (ConnectionStatus.ACTIVE, None)
+    assert set(noted.values()) == {None}
+
+
+async def test_what_kept_one_calendar_from_being_read_may_be_over_for_the_others(
+    database: Database, clock: Clock
+):
+    """An account that answers again is open when all of its calendars are, and none of them waits for its next try."""
+    shop, connection = await open_practice(database)
+    shop.calendars.faults["changes"] = ["lost_before"] * 50
+    await clock.shift(timedelta(minutes=16))
+    await shop.work()
+    assert await status_of(shop, connection) is ConnectionStatus.BROKEN
+    shop.calendars.faults = {}
+
+    async def only_one_is_due(tx: Tx) -> None:
+        await tx.execute(
+            "update job set due_at = the_clock() + interval '1 hour' where kind = 'sync_calendar'"
+        )
+        await tx.execute(
+            "update job set due_at = the_clock() where key in ("
+            " select key from job where kind = 'sync_calendar' order by key limit 1)"
+        )
+
+    await database.run(only_one_is_due)
+    await shop.work()
+    assert await status_of(shop, connection) is ConnectionStatus.ACTIVE
+    found = await database.run(calendars.calendars_of, connection)
+    assert [one.read_problem for one in found] == [None, None]
+
+
+async def test_a_calendar_that_is_used_again_says_nothing_of_what_is_over(database: Database):
+    shop, connection = await open_practice(database)
+    one, two = await database.run(calendars.calendars_of, connection)
+    shop.calendars.put(one.ref, "nul\0", shop.slot(9), shop.slot(10))
+    await read_calendars(shop)
+    for blocking in ([two.id], [one.id, two.id]):
+        roles = Roles(blocking=blocking, destination="")
+        assert not isinstance(await database.run(change, shop.account_id, connection, roles), Refusal)
+        await read_calendars(shop)
+        shop.calendars.take(one.ref, "nul\0")
+    found = await database.run(calendars.calendars_of, connection)
+    assert [one.read_problem for one in found] == [None, None]
 
 
 @pytest.mark.parametrize("connect", ["servers"], indirect=True)

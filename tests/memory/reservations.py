@@ -65,7 +65,7 @@ async def _claim(tx: MemoryTx, item: dict[str, Any], looked_at: datetime) -> Tak
     _insert_claims(tx, item["id"], found, item, live_until=until, firm=False)
     _insert_reservation(tx, item, list(found), now, until)
     if key is not None and set(item.get("connected", ())) & set(found):
-        _leave_unanswered(tx, key, now, item["attend_seconds"])
+        _leave_unanswered(tx, key, now, item["answer_seconds"])
     return Taken("held", list(found), now, until, None)
 
 

@@ -159,6 +159,7 @@ class Both:
                 "connected": chance.sample(self.shop.hosts, 1),
                 "verdict": chance.choice((None, "pending")),
                 "attend_seconds": chance.choice((0, 6)),
+                "answer_seconds": chance.choice((0, 6)),
             }
         [taken] = await self.same("reserve", lambda tx: reservations.reserve(tx, [item]))
         if taken.outcome == "held":

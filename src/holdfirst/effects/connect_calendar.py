@@ -14,6 +14,7 @@ from holdfirst.errors import CalendarDenied, ProviderUnavailable
 from holdfirst.flows import calendar_connections
 from holdfirst.flows.calendar_connections import WantedConnection
 from holdfirst.refusal import Code, Refusal, invalid
+from holdfirst.store import calendars
 from holdfirst.store.calendars import Connection
 
 DISCOVER_SECONDS_MAX = 15.0
@@ -58,13 +59,27 @@ async def reconnect(
 
 
 async def list_again(world: World, connection: Connection) -> None:
-    """What its calendars are called, in which zone they are and which of them can be written changes without a word. Whether
-    the account answers at all is for the readings to say.
-    """
-    with contextlib.suppress(CalendarDenied, ProviderUnavailable, TimeoutError):
+    """For who asks for a reading. Whether the account answers at all is for the readings to say."""
+    with contextlib.suppress(CalendarDenied, ProviderUnavailable):
+        await _list(world, connection)
+
+
+async def list_calendars(world: World, connection_id: str) -> None:
+    """The job, wished for by the first reading of a day. An account that does not let us in is for the readings to tell of."""
+    connection = await world.database.run(calendars.load_connection, connection_id)
+    if connection is not None:
+        with contextlib.suppress(CalendarDenied):
+            await _list(world, connection)
+
+
+async def _list(world: World, connection: Connection) -> None:
+    """What its calendars are called, in which zone they are and which of them can be written changes without a word."""
+    try:
         async with asyncio.timeout(DISCOVER_SECONDS_MAX):
             found = await world.calendars[connection.provider].discover(access_of(world, connection))
-        await world.database.run(calendar_connections.listed, connection.id, found)
+    except TimeoutError as error:
+        raise ProviderUnavailable("no answer in time") from error
+    await world.database.run(calendar_connections.listed, connection.id, found)
 
 
 async def discover(

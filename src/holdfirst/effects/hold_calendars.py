@@ -223,12 +223,12 @@ async def _read(world: World, plan: Plan, one: ToAsk, seconds: float) -> Sequenc
         async with calling(world, one.calendar, one.connection, seconds) as desk:
             busy = await desk.provider.busy(desk.place, *plan.window)
     except ProviderUnavailable as error:
-        await world.database.run(calendar_health.unreachable, one.connection.id, str(error))
+        await world.database.run(calendar_health.unreachable, one.calendar, str(error))
         return None
     except CalendarDenied:
         return None
     if busy.problem is not None:
-        await world.database.run(calendar_health.unreachable, one.connection.id, busy.problem)
+        await world.database.run(calendar_health.unreachable, one.calendar, busy.problem)
         if plan.rules.calendar_check is CalendarCheck.STRICT:
             # What was true a while ago is no word on now.
             return None

@@ -6,7 +6,7 @@ import msgspec
 from holdfirst.effects.hold_calendars import Heard, calendar_unreachable, hold, something_known_late
 from holdfirst.effects.world import World
 from holdfirst.errors import Busy
-from holdfirst.flows import calendar_holds, keyed
+from holdfirst.flows import calendar_answers, keyed
 from holdfirst.flows.keyed import Replay, RequestKey, TakenUp
 from holdfirst.flows.payee import named_payees, payees
 from holdfirst.flows.reserve import ReserveRequest, Wanted, held, not_held, slot_taken, that_day, want
@@ -112,16 +112,14 @@ async def _in_calendars(
     event_type = wanted.offer.event_type
     if not reservation.in_calendars:
         return Made(reservation, event_type)
-    key = reservations.key_of(wanted.item)
-    if event_type.rules.calendar_check in (CalendarCheck.LOCAL, CalendarCheck.FAST):
+    check = event_type.rules.calendar_check
+    if check in (CalendarCheck.LOCAL, CalendarCheck.FAST):
         # The job, which is due now, writes and asks; under `fast`, confirm waits for its verdict.
         world.database.on_announce({(CHANNEL, "")})
-        fast = event_type.rules.calendar_check is CalendarCheck.FAST
-        if fast and await something_known_late(world, reservation.id):
-            await world.database.run(calendar_holds.found_taken, reservation.id, key, world.limits)
-            return await _taken(world, wanted.offer, request)
+    if check is CalendarCheck.LOCAL:
         return Made(reservation, event_type)
-    judged = await _asked(world, reservation.id, request, key, wanted.offer)
+    key = reservations.key_of(wanted.item)
+    judged = await _asked(world, reservation, check, request, key, wanted.offer)
     return judged if isinstance(judged, Refusal) else Made(judged, event_type)
 
 
@@ -131,25 +129,34 @@ async def _taken_up(
     """What was held under this key before its maker died: the calendars are asked again, and it is told at last. None: it
     is over, and was told to nobody.
     """
-    if await world.database.run(calendar_holds.take_up, reservation_id, key) is None:
+    found = await world.database.run(calendar_answers.take_up, reservation_id, key)
+    if found is None:
         return None
-    judged = await _asked(world, reservation_id, request, key, offer)
+    judged = await _asked(world, *found, request, key, offer)
     return judged if isinstance(judged, Refusal) else Replay(201, {"id": judged.id})
 
 
 async def _asked(
     world: World,
-    reservation_id: str,
+    reservation: Reservation,
+    check: CalendarCheck,
     request: ReserveRequest,
     key: tuple[str, str] | None,
     offer: Offer | None,
 ) -> Reservation | Refusal:
-    """Held in every calendar of its hosts, and nothing else there; or given up again."""
-    heard, judged = await hold(world, reservation_id)
+    """Held in every calendar of its hosts, and nothing else there; or given up again. Under `fast` nothing there that is known
+    too late.
+    """
+    if check is CalendarCheck.FAST:
+        late = await something_known_late(world, reservation.id)
+        heard, judged = (Heard.CONFLICT, None) if late else (Heard.CLEAN, reservation)
+    else:
+        heard, judged = await hold(world, reservation.id)
     clean = judged if heard is Heard.CLEAN else None
-    if clean and (key is None or await world.database.single(calendar_holds.answer, reservation_id, key)):
+    if clean and (key is None or await world.database.single(calendar_answers.answer, clean.id, key)):
         return clean
-    await world.database.run(calendar_holds.abandon, reservation_id, key)
     if heard is Heard.CONFLICT:
+        await world.database.run(calendar_answers.found_taken, reservation.id, key, world.limits)
         return await _taken(world, offer, request)
+    await world.database.run(calendar_answers.abandon, reservation.id, key)
     return calendar_unreachable()

@@ -40,10 +40,8 @@ async def poll(world: World, calendar_id: str) -> datetime | None:
     except CalendarDenied:
         return asked.now + calendar_health.BROKEN_AGAIN
     except Exception as error:
-        await _write_down(world, asked.connection, error)
+        await _write_down(world, asked.calendar, error)
         raise
-    if asked.is_daily:
-        await list_again(world, asked.connection)
     if not asked.told.watched and asked.connection.provider in addresses(world):
         await world.database.run(calendar_watches.wish, asked.calendar)
     return asked.now + world.limits.calendar_poll * (RARELY if asked.told.listening else 1)
@@ -61,20 +59,20 @@ async def sync_all(world: World, connection: Connection, found: Sequence[Calenda
         except CalendarDenied:
             return
         except Exception as error:
-            if not await _write_down(world, connection, error):
+            if not await _write_down(world, calendar, error):
                 raise
             log.warning("calendar_not_synced", calendar=calendar.id, error=type(error).__name__)
 
 
-async def _write_down(world: World, connection: Connection, error: Exception) -> bool:
-    """Why nothing was read, where its owner looks for it. What a stranger's text makes of us is a fault of the connection's
+async def _write_down(world: World, calendar: Calendar, error: Exception) -> bool:
+    """Why nothing was read, where its owner looks for it. What a stranger's text makes of us is a fault of the calendar's
     too: nobody knows what is free there. False: it is our database's.
     """
     if isinstance(error, HoldfirstError) and not isinstance(error, ProviderUnavailable):
         return False
     expected = isinstance(error, ProviderUnavailable)
     words = str(error) if expected else f"what it says cannot be taken in: {type(error).__name__}"
-    await world.database.run(calendar_health.unreachable, connection.id, words)
+    await world.database.run(calendar_health.unreachable, calendar, words)
     return True
 
 
@@ -87,7 +85,7 @@ async def sync(world: World, asked: ToSync) -> None:
     if changes.problem is None:
         await world.database.run(calendar_health.answered, asked.calendar)
     else:
-        await world.database.run(calendar_health.unreachable, asked.connection.id, changes.problem)
+        await world.database.run(calendar_health.unreachable, asked.calendar, changes.problem)
     if taken is not None:
         await _sweep(world, asked, taken.strays)
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec.structs import replace
 
 from holdfirst.flows.outcome import tell_host
-from holdfirst.store import calendar_access, calendars, reservations
+from holdfirst.store import calendar_access, calendars, jobs, reservations
 from holdfirst.store.calendars import Calendar, Connection, ConnectionStatus, WhenBroken
 from holdfirst.store.database import Tx
 
@@ -20,19 +20,20 @@ ALL_TIME = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
 
 
 async def answered(tx: Tx, calendar: Calendar) -> None:
-    """It answered as it should: what was broken works again, unless another calendar in use is still not to be read."""
+    """It was read as it should be: what was broken works again, unless another calendar in use is still not to be read."""
     connection = await calendars.lock_connection(tx, calendar.connection_id)
     if connection is None or connection.status is ConnectionStatus.PENDING:
         return
     now = await tx.now()
     fresh = connection.answered_at is not None and now - connection.answered_at < SAID_EVERY
-    if fresh and connection.problem is None:
+    well = connection.problem is None and calendar.read_problem is None
+    if well and fresh:
         return
-    if connection.problem is not None:
-        await calendar_access.note_reading(tx, calendar.id, None)
-        known = await calendars.calendars_of(tx, connection.id)
-        if any(one.in_use and one.read_problem is not None for one in known):
-            return
+    if not well and (others := await _still_not_read(tx, calendar, now)):
+        problems = [one.read_problem for one in others]
+        if connection.problem not in problems:
+            await calendars.save_connection(tx, replace(connection, problem=problems[0]))
+        return
     await calendars.save_connection(
         tx,
         replace(
@@ -48,6 +49,19 @@ async def answered(tx: Tx, calendar: Calendar) -> None:
         reservations.announce_host(tx, connection.host_id)
 
 
+async def _still_not_read(tx: Tx, calendar: Calendar, now: datetime) -> list[Calendar]:
+    """The account's other calendars in use of which the last reading failed. What kept this one from being read may be over for
+    them as well: they need not wait for their next try.
+    """
+    known = await calendars.calendars_of(tx, calendar.connection_id)
+    others = [one for one in known if one.id != calendar.id and one.in_use and one.read_problem is not None]
+    if any(one.id == calendar.id and one.read_problem is not None for one in known):
+        await calendar_access.note_reading(tx, calendar.id, None)
+        for one in others:
+            await jobs.enqueue(tx, one.account_id, "sync_calendar", one.id, due=now)
+    return others
+
+
 async def denied(tx: Tx, connection_id: str, reason: str) -> None:
     """It does not let us in. Asking again does not mend that."""
     connection = await calendars.lock_connection(tx, connection_id)
@@ -61,10 +75,15 @@ async def unreadable(tx: Tx, calendar: Calendar, reason: str) -> None:
     await calendar_access.note_reading(tx, calendar.id, reason)
 
 
-async def unreachable(tx: Tx, connection_id: str, reason: str) -> None:
-    """It does not answer. For a while that is nothing; then what we know is too old to sell by."""
-    connection = await calendars.lock_connection(tx, connection_id)
-    if connection is None or connection.status is not ConnectionStatus.ACTIVE:
+async def unreachable(tx: Tx, calendar: Calendar, reason: str) -> None:
+    """It does not answer, or nobody can make out what it says; what the account's others say is no word on that. For a while it
+    is nothing; then what we know is too old to sell by.
+    """
+    connection = await calendars.lock_connection(tx, calendar.connection_id)
+    if connection is None or connection.status is ConnectionStatus.PENDING:
+        return
+    await calendar_access.note_reading(tx, calendar.id, reason)
+    if connection.status is ConnectionStatus.BROKEN:
         return
     now = await tx.now()
     last = connection.answered_at or connection.created_at

@@ -11,8 +11,8 @@ from holdfirst.calendar.calendar_event import CalendarEvent, EventState, Occurre
 from holdfirst.calendar.wanted import wanted_event, wanted_state
 from holdfirst.errors import HoldfirstError
 from holdfirst.flows.calendar_health import BROKEN_AGAIN
+from holdfirst.flows.calendar_sync import AHEAD
 from holdfirst.flows.outcome import became_free, close_open
-from holdfirst.flows.pay import write_down_expiry
 from holdfirst.payment.payment import Mode, Payment
 from holdfirst.reservation import lifecycle
 from holdfirst.reservation.calendar_gate import Gate, gate, given_up, verified
@@ -20,13 +20,12 @@ from holdfirst.reservation.event_type import EventTypeRules
 from holdfirst.reservation.reservation import (
     CalendarVerdict,
     Cause,
-    EndedBy,
     Reservation,
     Status,
     status_at,
 )
 from holdfirst.settings import Limits
-from holdfirst.store import calendar_events, calendars, catalog, idempotency, jobs, payments, reservations
+from holdfirst.store import calendar_events, calendars, catalog, jobs, payments, reservations
 from holdfirst.store.calendar_events import Ended, Written, WrittenEvent
 from holdfirst.store.calendars import Calendar, Connection, ConnectionStatus, WhenBroken
 from holdfirst.store.database import Tx
@@ -37,8 +36,6 @@ LOOK_AGAIN = timedelta(seconds=2)
 """While somebody else writes: they are mostly done long before their lease is over."""
 DOUBT = timedelta(seconds=60)
 """How long a request that was given up may still arrive."""
-
-
 POLLS_MISSED_MAX = 6
 """What was read within so many polls is known; the slowest come after four, where a company tells us of changes."""
 
@@ -105,14 +102,15 @@ async def plan(tx: Tx, reservation_id: str) -> Plan | None:
         calendar_events.not_written(reservation.account_id, reservation.id, one) for one in sorted(missing)
     ]
     ignored = {calendar.id for calendar, connection in in_use if _ignored(connection)}
-    closed = {calendar.id for calendar, _ in in_use if not calendar.writable}
-    open_ones = [one for one in events if one.calendar_id not in closed]
-    wrong, again = _wrong(reservation, event_type.rules, open_ones, wanted, ignored, now)
+    places = await _places(tx, events, in_use)
+    # Nothing is looked for in a calendar that takes nothing, be it in use or not.
+    ours_to_write = [one for one in events if places[one.calendar_id][0].writable]
+    wrong, again = _wrong(reservation, event_type.rules, ours_to_write, wanted, ignored, now)
     return Plan(
         reservation=reservation,
         rules=event_type.rules,
         status=status_at(reservation, now),
-        write=await _leased(tx, reservation.account_id, wrong, in_use, now) if wrong else [],
+        write=await _leased(tx, reservation.account_id, wrong, places, now) if wrong else [],
         ask=[ToAsk(*place) for place in in_use if _asked(*place)],
         own=frozenset(one.uid for one in events),
         again_at=again,
@@ -141,13 +139,20 @@ async def plan_of_move(tx: Tx, reservation_id: str, start: datetime, hosts: tupl
 
 
 async def plan_of_unheard(tx: Tx, reservation_id: str, limits: Limits) -> Plan:
-    """Whom to ask about it because what we know of them is old; nothing is written."""
+    """Whom to ask about it because what we know of them is old, or does not reach that far; nothing is written."""
     reservation = await reservations.load(tx, reservation_id)
     assert reservation is not None
     asked = await plan_of_move(tx, reservation_id, reservation.start, tuple(reservation.hosts))
     since = asked.now - limits.calendar_poll * POLLS_MISSED_MAX
-    unheard = [one for one in asked.ask if one.calendar.read_at is None or one.calendar.read_at < since]
-    return replace(asked, ask=unheard)
+    _, until = asked.window
+    return replace(asked, ask=[one for one in asked.ask if not _is_known(one.calendar, since, until)])
+
+
+def _is_known(calendar: Calendar, since: datetime, until: datetime) -> bool:
+    """Whether its busy time is, as of `since` or later, and as far as `until`."""
+    if calendar.read_at is None or calendar.whole_at is None:
+        return False
+    return calendar.read_at >= since and calendar.whole_at + AHEAD >= until
 
 
 def _wrong(
@@ -175,24 +180,29 @@ def _wrong(
     return wrong, min(again, default=None)
 
 
+async def _places(
+    tx: Tx, events: Sequence[WrittenEvent], in_use: Sequence[tuple[Calendar, Connection]]
+) -> dict[str, tuple[Calendar, Connection]]:
+    """By calendar, where these events stand or are to stand. Also where it was disconnected: what we wrote there is still to be
+    taken away.
+    """
+    places = {calendar.id: (calendar, connection) for calendar, connection in in_use}
+    for event in events:
+        if event.calendar_id not in places:
+            place = await calendars.load_calendar(tx, event.calendar_id)
+            assert place is not None
+            places[event.calendar_id] = place
+    return places
+
+
 async def _leased(
     tx: Tx,
     account_id: str,
     wrong: Sequence[tuple[WrittenEvent, CalendarEvent | None]],
-    in_use: Sequence[tuple[Calendar, Connection]],
+    places: Mapping[str, tuple[Calendar, Connection]],
     now: datetime,
 ) -> list[ToWrite]:
-    """To us, to be written; nothing in a calendar that takes nothing."""
-    places = {calendar.id: (calendar, connection) for calendar, connection in in_use}
-    for before, _ in wrong:
-        if before.calendar_id not in places:
-            # One that was disconnected: what we wrote there is still to be taken away.
-            place = await calendars.load_calendar(tx, before.calendar_id)
-            assert place is not None
-            places[before.calendar_id] = place
-    wrong = [(before, event) for before, event in wrong if places[before.calendar_id][0].writable]
-    if not wrong:
-        return []
+    """To us, to be written."""
     leased = await calendar_events.lease(tx, account_id, [before for before, _ in wrong], now + LEASE)
     return [
         ToWrite(
@@ -316,7 +326,7 @@ async def judge(
         for one in asked.ask:
             await jobs.enqueue(tx, reservation.account_id, "sync_calendar", one.calendar.id, due=now)
     if conflict and status is Status.HELD and not _cannot_be_closed(attempts):
-        return await _end(tx, judged, attempts, now, limits)
+        return await end(tx, judged, attempts, now, limits)
     await reservations.save(tx, judged)
     if conflict and reservation.cause is Cause.CAPTURE and reservation.paid_by is not None:
         await jobs.enqueue(
@@ -330,9 +340,10 @@ def _cannot_be_closed(attempts: Sequence[Payment]) -> bool:
     return any(one.can_bring_money and one.mode is Mode.SALE_UNCLOSEABLE for one in attempts)
 
 
-async def _end(
+async def end(
     tx: Tx, reservation: Reservation, attempts: list[Payment], now: datetime, limits: Limits
 ) -> Reservation:
+    """A hold in whose time something else stands."""
     sale_open = any(one.can_bring_money and one.mode is Mode.SALE for one in attempts)
     ended = given_up(reservation, now, sale_open=sale_open, processing_max=limits.processing_max)
     await reservations.save(tx, ended)
@@ -342,51 +353,3 @@ async def _end(
     else:
         await became_free(tx, ended, attempts, now)
     return ended
-
-
-Key = tuple[str, str]
-
-
-async def found_taken(tx: Tx, reservation_id: str, key: Key | None, limits: Limits) -> None:
-    """A hold that was made a moment ago, and that a calendar is against: nobody is given it, and its key may be used again."""
-    reservation = await reservations.lock(tx, reservation_id)
-    assert reservation is not None
-    attempts = await payments.lock_all(tx, reservation_id)
-    now = await tx.now()
-    if key is not None:
-        await idempotency.forget(tx, *key)
-    if status_at(reservation, now) is Status.HELD:
-        await _end(tx, verified(reservation, CalendarVerdict.CONFLICT, now), attempts, now, limits)
-
-
-async def answer(tx: Tx, reservation_id: str, key: Key) -> bool:
-    """The calendars have nothing against it: it is told under its key from now on. False: it was abandoned meanwhile."""
-    return await idempotency.answer(tx, *key, 201, {"id": reservation_id})
-
-
-async def take_up(tx: Tx, reservation_id: str, key: Key) -> Reservation | None:
-    """Whoever made it died before the calendars had answered. None: it is over, and its key may be used again."""
-    reservation = await reservations.lock(tx, reservation_id)
-    assert reservation is not None
-    if status_at(reservation, await tx.now()) in (Status.HELD, Status.PROCESSING, Status.CONFIRMED):
-        return reservation
-    await idempotency.give_up(tx, *key, {"id": reservation_id})
-    return None
-
-
-async def abandon(tx: Tx, reservation_id: str, key: Key | None) -> None:
-    """A hold that was refused within the request that made it: nobody has it, and its key may be used again. Unless a
-    repeat of it has found the calendars well, and told of it.
-    """
-    reservation = await reservations.lock(tx, reservation_id)
-    assert reservation is not None
-    attempts = await payments.lock_all(tx, reservation_id)
-    now = await tx.now()
-    if key is not None and not await idempotency.give_up(tx, *key, {"id": reservation_id}):
-        return
-    if status_at(reservation, now) is not Status.HELD:
-        await write_down_expiry(tx, reservation, attempts, now)
-        return
-    freed = lifecycle.released(reservation, by=EndedBy.ACCOUNT, now=now)
-    await reservations.save(tx, freed)
-    await became_free(tx, freed, attempts, now)

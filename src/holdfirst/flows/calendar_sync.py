@@ -149,6 +149,11 @@ async def take_in(tx: Tx, asked: ToSync, changes: Changes, missing: Missing) -> 
     await _our_own(tx, calendar, list(ours.values()), seen, set(missing.elsewhere.values()))
     otherwise = bool(missing.gone) or any(one.ref in asked.known for one in changed)
     await _ask_again(tx, calendar, changed, otherwise=otherwise)
+    if asked.is_daily:
+        # Wished for with what says that this day's reading is done: nobody else would.
+        await jobs.enqueue(
+            tx, calendar.account_id, "list_calendars", calendar.connection_id, due=await tx.now()
+        )
     return Synced(strays)
 
 

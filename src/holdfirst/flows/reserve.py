@@ -248,6 +248,8 @@ def _for_calendars(rules: EventTypeRules, hosts: list[Host]) -> dict[str, Any]:
         "verdict": first_verdict(check),
         # Whoever waits for the verdict asks for it; the job is there in case they die.
         "attend_seconds": ATTEND_SECONDS if waits else 0,
+        # Under `fast`, too, a calendar may say no before anybody is told.
+        "answer_seconds": 0 if check is CalendarCheck.LOCAL else ATTEND_SECONDS,
     }
 
 

@@ -357,7 +357,7 @@ begin
             starts_at timestamptz, ends_at timestamptz, seats integer, seats_max integer, day_max integer,
             day_from timestamptz[], day_to timestamptz[], hold_seconds integer, holder_address text,
             holder_email text, address_max integer, email_max integer, scope text, key text, fingerprint text,
-            connected text[], attend_seconds integer
+            connected text[], attend_seconds integer, answer_seconds integer
         )) with ordinality as wanted
         cross join lateral (select sitting_of(event_type_id, start, seats_max, wanted.id) as sitting) mine
         cross join lateral (
@@ -436,8 +436,10 @@ begin
         v_id_places := v_id_places || v_places::text;
         v_created := v_created || created_at;
         v_until := v_until || held_until;
-        if v.key is not null and v.connected && v_hosts and v.attend_seconds > 0 then
-            update idempotency_key set http_status = null, lease_until = v.now + make_interval(secs => v.attend_seconds)
+        -- A process of the version before says only when its job is due.
+        v.answer_seconds := coalesce(v.answer_seconds, v.attend_seconds);
+        if v.key is not null and v.connected && v_hosts and v.answer_seconds > 0 then
+            update idempotency_key set http_status = null, lease_until = v.now + make_interval(secs => v.answer_seconds)
             where scope = v.scope and key = v.key;
         end if;
         if v.holder_address is not null then
