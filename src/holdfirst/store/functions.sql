@@ -192,7 +192,7 @@ create or replace function fairest_host(p_hosts text[], p_start timestamptz) ret
         where host_id = candidate and ends_at > p_start - interval '7 days'
           and ends_at < p_start + interval '7 days' and live_until > the_clock()
     ) work on true
-    order by load, newest nulls first, position
+    order by load, newest, position
     limit 1
 $$;
 
