@@ -151,6 +151,32 @@ async def test_the_oldest_is_claimed_first(database: Database) -> None:
         await database.run(one_by_one)
 
 
+async def test_the_same_wish_again_pulls_the_first_forward(database: Database) -> None:
+    account = (await open_shop(database)).account_id
+
+    async def seconds() -> int:
+        return round(await database.single(jobs.seconds_to_next, ["try"]) or 0)
+
+    for due, then in ((60, 60), (90, 60), (10, 10)):
+        await wished(database, account, ("try", "one", due, None))
+        assert await seconds() == then
+
+
+@pytest.mark.parametrize("dead", [False, True])
+async def test_a_wish_that_failed_goes_on_and_one_that_was_given_up_begins_anew(
+    database: Database, dead: bool
+) -> None:
+    account = (await open_shop(database)).account_id
+    for attempts in (1, 1 if dead else 2):
+        await wished(database, account, ("try", "one", -1, None))
+        [job] = await database.run(jobs.claim, ["try"], timedelta(minutes=1), 1)
+        assert job.attempts == attempts
+        if dead:
+            await database.run(jobs.give_up, job, "no")
+        else:
+            await database.run(jobs.retry, job, timedelta(hours=1), "no")
+
+
 async def test_an_error_is_kept_as_far_as_it_is_worth_reading(database: Database) -> None:
     account = (await open_shop(database)).account_id
     for ends in (
