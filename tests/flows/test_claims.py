@@ -138,6 +138,30 @@ async def test_what_is_over_and_not_in_the_way_is_left_alone(database: Database,
     assert [rows[held[hour].id] for hour in (8, 9, 10)] == ["held", "expired", "held"]
 
 
+CLOSING = "update reservation set status = 'processing', cause = 'close', processing_until = held_until"
+
+
+@pytest.mark.parametrize(
+    ("was", "ends"), [("", ("expired", "hold_expired")), (CLOSING, ("released", "released"))]
+)
+async def test_how_what_is_in_the_way_has_ended(
+    database: Database, clock: Clock, was: str, ends: tuple[str, str]
+) -> None:
+    """When its time was up; a hold that somebody had given up, and that waited for its checkout to be closed, is given up."""
+    shop = await open_shop(database)
+    held = await shop.held(hold_seconds=60)
+    if was:
+        await sql(shop, was)
+    await clock.shift(timedelta(seconds=90))
+    assert await outcomes(shop, {}) == ["held"]
+    ended = (await shop.read(held.id)).ended
+    assert ended is not None
+    assert ((await shop.read(held.id)).status, ended.code, ended.at) == (*ends, held.held_until)
+    async with database.statement() as tx:
+        # No clock that steps back makes it live again.
+        assert await tx.value("select newest_end from host") >= held.held_until
+
+
 async def test_who_moves_is_ended_by_nobody_but_its_own_verb(database: Database, clock: Clock) -> None:
     shop = await open_shop(database)
     held = await shop.held(hold_seconds=60)
@@ -166,6 +190,11 @@ async def test_all_of_several_or_none(database: Database) -> None:
     assert await chosen(shop, all_hosts=True) == []
     assert await chosen(shop, all_hosts=True, hour=11) == [0, 1]
     assert await chosen(shop, hour=12) == [0]
+    # The same where it has to be weighed what items before have taken.
+    seen = {"hosts": shop.hosts[1:], "hour": 14}
+    assert await outcomes(shop, seen, {"all_hosts": True, "hour": 14}) == ["held", "taken"]
+    [_, both] = await call(shop, seen | {"hour": 15}, {"all_hosts": True, "hour": 16})
+    assert both.hosts == shop.hosts
 
 
 @pytest.mark.parametrize(
@@ -210,6 +239,22 @@ async def test_who_is_paid_goes_by_the_host_that_was_chosen(database: Database) 
     async with database.statement() as tx:
         rows = await tx.rows("select hosts, payment_account_id as payee from reservation order by start")
     assert [(row["hosts"], row["payee"]) for row in rows] == [([host], payees[host]) for host in shop.hosts]
+
+
+async def test_calendars_are_asked_where_the_host_that_was_chosen_has_any(database: Database) -> None:
+    shop = await open_shop(database, hosts=2)
+    asked = {"connected": shop.hosts[:1], "verdict": "pending", "attend_seconds": 30}
+    await call(shop, asked, asked | {"hour": 11})
+    async with database.statement() as tx:
+        rows = await tx.rows(
+            "select hosts, in_calendars, calendar_verdict, told from reservation order by start"
+        )
+        wished = await tx.value("select count(*) from job where kind = 'calendars'")
+    assert [tuple(row) for row in rows] == [
+        ([shop.hosts[0]], True, "pending", False),
+        ([shop.hosts[1]], False, None, True),
+    ]
+    assert wished == 1
 
 
 # Items of one call
@@ -262,6 +307,15 @@ async def test_holds_of_one_call_are_counted_with_those_before(database: Databas
     assert await outcomes(shop, *asks(12, holder_address=None)) == ["held"]
 
 
+async def test_who_gave_no_email_is_not_counted_by_it(database: Database) -> None:
+    shop = await open_shop(database, hosts=3)
+    asked = [
+        {"hosts": [host], "holder_address": f"{number:02x}", "address_max": 9, "email_max": 1}
+        for number, host in enumerate(shop.hosts)
+    ]
+    assert await outcomes(shop, *asked) == ["held"] * 3
+
+
 @pytest.mark.parametrize("of_what", ["address", "email"])
 @pytest.mark.parametrize(
     "freed",
@@ -294,8 +348,9 @@ async def test_a_day_is_full_of_its_own_kind(database: Database) -> None:
     shop = await open_shop(database, hosts=2)
     host = {"hosts": shop.hosts[:1]}
     day = {"day_max": 1, "day_from": [shop.slot(0)] * 2, "day_to": [shop.slot(0, 8)] * 2}
-    # The evening before, the morning after, and another kind of the same day.
-    for one in ({"day": 6, "hour": 23}, {"day": 8, "hour": 0}, {"event_type_id": "ety_other", "hour": 7}):
+    # The evening before until past midnight, the morning after, and another kind of the same day.
+    late = {"day": 6, "hour": 23, "ends_at": shop.slot(0) + HOUR / 2}
+    for one in (late, {"day": 8, "hour": 0}, {"event_type_id": "ety_other", "hour": 7}):
         assert await outcomes(shop, host | one) == ["held"]
     assert await outcomes(shop, host | day | {"hour": 9}, host | day | {"hour": 11}) == ["held", "day_full"]
     assert await outcomes(shop, host | day | {"hour": 12}) == ["day_full"]
@@ -320,6 +375,16 @@ async def test_a_key_of_yesterday_is_a_fresh_one(database: Database, clock: Cloc
     [again] = await call(shop, key | {"hour": 12, "fingerprint": "ff"})
     assert (again.outcome, again.result) == ("replay", {"id": latest})
     assert await outcomes(shop, key | {"hour": 12}) == ["reused"]
+
+
+@pytest.mark.parametrize(("seconds", "again"), [(0, "replay"), (30, "in_progress")])
+async def test_a_key_waits_for_calendars_where_its_request_does(
+    database: Database, seconds: int, again: str
+) -> None:
+    shop = await open_shop(database)
+    key = {"scope": "s", "key": "k", "fingerprint": ""}
+    asked = key | {"connected": shop.hosts, "verdict": "pending", "attend_seconds": seconds}
+    assert [await outcomes(shop, asked) for _ in range(2)] == [["held"], [again]]
 
 
 async def test_a_key_is_one_requests_until_its_lease_is_over(database: Database, clock: Clock) -> None:
