@@ -276,6 +276,17 @@ async def test_a_turn_is_one_processes_until_it_is_over(practice: Practice, cloc
     assert {one and one.number for one in (await take(), await take(), await take())} == {1, 2, None}
 
 
+async def test_every_turn_is_found_and_each_is_taken_once(practice: Practice) -> None:
+    taken = [await practice.database.single(calendar_turns.take, "p", 8, MINUTE) for _ in range(8)]
+    assert sorted(one.number for one in taken if one) == list(range(1, 9))
+    async with practice.database.transaction() as tx:
+        assert await calendar_turns.take(tx, "q", 1, MINUTE) is not None
+        slower = asyncio.create_task(practice.database.single(calendar_turns.take, "q", 1, MINUTE))
+        await asyncio.sleep(0.1)
+        assert not slower.done()
+    assert await slower is None
+
+
 # Watches
 
 
