@@ -181,6 +181,28 @@ async def test_who_moves_is_ended_by_nobody_but_its_own_verb(database: Database,
         assert await tx.value("select status from reservation") == Status.HELD
 
 
+async def test_who_moves_by_less_than_its_length_is_not_in_its_own_way(database: Database) -> None:
+    shop = await open_shop(database)
+    held = await shop.held()
+    await call(shop, {"hour": 11})
+
+    async def moved(by: timedelta) -> bool:
+        async with database.transaction() as tx:
+            await reservations.lock_hosts(tx, shop.hosts)
+            found: bool = await tx.value(
+                "select take_time($1, $2, $3, $4, at, at, at + interval '1 hour', 1, 1, 'infinity', false)"
+                " from (select $5::timestamptz as at) one",
+                shop.account_id,
+                held.id,
+                shop.event_type_id,
+                shop.hosts,
+                held.start + by,
+            )
+            return found
+
+    assert [await moved(HOUR * halves / 2) for halves in (1, 2, 3)] == [True, True, False]
+
+
 # One of several hosts, or all
 
 

@@ -107,6 +107,7 @@ async def test_keys_are_listed_by_account_and_revoked_once(database: Database) -
         ("-1EUR", None),
         ("1e3EUR", None),
         ("60XYZ", None),
+        ("60EURO", None),
         ("1.234EUR", None),
         ("1.5JPY", None),
     ],
@@ -135,7 +136,8 @@ async def test_a_first_offer_is_made_once(database: Database, amount: int) -> No
     test = await database.run(accounts.account_by_slug, "test")
     assert test is not None
     [event_type] = await database.run(catalog.event_types, test.id)
-    assert (event_type.slug, event_type.rules.priced) == (slug, amount > 0)
+    price = Money(amount, "EUR") if amount else None
+    assert (event_type.slug, event_type.rules.price) == (slug, price)
     keys = await database.run(flows.list_keys, "test")
     assert sorted((one.kind, list(one.origins)) for one in keys) == [("publishable", ORIGINS), ("secret", [])]
     with pytest.raises(NotMade, match="empty one"):
