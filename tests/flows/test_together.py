@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from holdfirst.effects.reserve import Made, reserve
+from holdfirst.errors import Busy
 from holdfirst.flows.keyed import Replay, RequestKey
 from holdfirst.flows.reserve import ReserveRequest
 from holdfirst.refusal import Code, Refusal
@@ -18,7 +19,7 @@ from holdfirst.reservation.reservation import Reservation
 from holdfirst.store import reservations
 from holdfirst.store.database import Database, Tx
 from holdfirst.store.reservations import Taken
-from holdfirst.store.together import Together
+from holdfirst.store.together import CALLS_MAX, ITEMS_MAX, MANY, Together
 from shop import CUSTOMER, Shop, open_shop
 
 
@@ -108,41 +109,131 @@ async def test_a_replay_is_found_when_the_slot_is_out_of_the_rules(database: Dat
     assert again.result == {"id": made.reservation.id}
 
 
+class Straight:
+    """A database that is quick unless a call is held up: it notes what went together, and how much at once."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[int]] = []
+        self.gates: dict[int, asyncio.Event] = {}
+        self.at_once = self.most = 0
+
+    async def single(self, ask_all: Any, items: list[int]) -> Any:
+        self.calls.append(items)
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        try:
+            await asyncio.sleep(0)
+            for one in items:
+                if one in self.gates:
+                    await self.gates[one].wait()
+            return await ask_all(None, items)
+        finally:
+            self.at_once -= 1
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No call counts as slow, however busy this machine is."""
+    monkeypatch.setattr("holdfirst.store.together.SLOW_SECONDS", 60.0)
+
+
+async def doubled(_: Tx, items: Sequence[int]) -> list[int]:
+    return [2 * item for item in items]
+
+
+async def asked(together: "Together[int, int]", *items: int) -> list[asyncio.Task[int]]:
+    """What was asked, as far as it goes by itself."""
+    tasks = [asyncio.create_task(together.ask(one)) for one in items]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    return tasks
+
+
 async def test_a_slow_call_does_not_hold_up_the_others() -> None:
     """One call waits for somebody's lock; who comes later goes beside it."""
-    gate = asyncio.Event()
-
-    class Straight:
-        async def single(self, ask_all, items):
-            return await ask_all(None, items)
-
-    async def slow_for_one(_: Tx, items: Sequence[int]) -> list[int]:
-        if 1 in items:
-            await gate.wait()
-        return list(items)
-
-    together: Together[int, int] = Together(Straight(), slow_for_one)
-    stuck = asyncio.create_task(together.ask(1))
-    await asyncio.sleep(0)
-    assert await asyncio.wait_for(together.ask(2), 5) == 2
+    there = Straight()
+    together: Together[int, int] = Together(there, doubled)
+    gate = there.gates[1] = asyncio.Event()
+    [stuck] = await asked(together, 1)
+    assert await asyncio.wait_for(together.ask(2), 5) == 4
     assert not stuck.done()
     gate.set()
-    assert await stuck == 1
+    assert await stuck == 2
 
 
 @pytest.mark.parametrize("count", [1, 64, 200])
 async def test_answers_keep_their_order(count: int) -> None:
-    class Straight:
-        async def single(self, ask_all, items):
-            await asyncio.sleep(0)
-            return await ask_all(None, items)
-
-    async def doubled(_: Tx, items: Sequence[int]) -> list[int]:
-        return [2 * item for item in items]
-
-    together: Together[int, int] = Together(Straight(), doubled)
+    """However many go together: no more than a call may hold."""
+    there = Straight()
+    together: Together[int, int] = Together(there, doubled)
     answers = await asyncio.gather(*(together.ask(number) for number in range(count)))
     assert answers == [2 * number for number in range(count)]
+    assert max(len(items) for items in there.calls) <= ITEMS_MAX
+
+
+@pytest.mark.usefixtures("unhurried")
+async def test_few_wait_for_the_call_that_is_on_its_way_and_many_go_beside_it() -> None:
+    there = Straight()
+    together: Together[int, int] = Together(there, doubled)
+    gate = there.gates[0] = asyncio.Event()
+    first = await asked(together, 0)
+    few = await asked(together, *range(1, MANY))
+    assert there.calls == [[0]]
+    many = await asked(together, MANY)
+    assert there.calls == [[0], list(range(1, MANY + 1))]
+    gate.set()
+    assert await asyncio.gather(*first, *few, *many) == [2 * one for one in range(MANY + 1)]
+
+
+@pytest.mark.usefixtures("unhurried")
+async def test_no_more_calls_at_once_than_there_may_be() -> None:
+    there = Straight()
+    together: Together[int, int] = Together(there, doubled)
+    gate = asyncio.Event()
+    there.gates = dict.fromkeys(range(1000), gate)
+    tasks = [
+        one
+        for call in range(CALLS_MAX + 2)
+        for one in await asked(together, *range(call * MANY, call * MANY + MANY))
+    ]
+    assert len(there.calls) == CALLS_MAX
+    gate.set()
+    await asyncio.gather(*tasks)
+    assert there.most == CALLS_MAX
+
+
+@pytest.mark.usefixtures("unhurried")
+async def test_what_must_be_apart_is_and_what_need_not_goes_together() -> None:
+    there = Straight()
+    together: Together[int, int] = Together(there, doubled, apart=lambda one: one % 10 or None)
+    answers = await asyncio.gather(*(together.ask(one) for one in (9, 1, 11, 2, 20, 30, 12, 21)))
+    assert answers == [18, 2, 22, 4, 40, 60, 24, 42]
+    # The first goes at once, alone.
+    assert there.calls == [[9], [1, 2, 20, 30], [11, 12], [21]]
+
+
+@pytest.mark.usefixtures("unhurried")
+@pytest.mark.parametrize("fails", [False, True])
+async def test_who_asked_and_left_takes_nobody_along(fails: bool) -> None:
+    async def answered(_: Tx, items: Sequence[int]) -> list[int]:
+        if fails and 1 in items:
+            raise Busy("somebody's lock")
+        return list(items)
+
+    there = Straight()
+    together: Together[int, int] = Together(there, answered)
+    gate = there.gates[0] = asyncio.Event()
+    first = await asked(together, 0)
+    gone, stays = await asked(together, 1, 2)
+    there.gates[1] = asyncio.Event()
+    gate.set()
+    await asyncio.gather(*first)
+    await asked(together)
+    assert there.calls[-1] == [1, 2]
+    gone.cancel()
+    there.gates[1].set()
+    assert await asyncio.wait_for(stays, 5) == 2
+    assert await asyncio.wait_for(together.ask(3), 5) == 3
 
 
 async def test_holds_of_the_same_call_are_counted_once(database: Database) -> None:

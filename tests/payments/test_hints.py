@@ -180,3 +180,7 @@ async def test_when_a_wish_starts(database: Database, clock) -> None:
         async with leased(database, "hint"):
             assert await starts(1) is False
         assert await starts(1) is None
+        await wish(0)
+        [job] = await database.run(jobs.claim, ["hint"], timedelta(seconds=60), 1)
+        await database.run(jobs.give_up, job, "no")
+        assert await starts(1) is False, "nobody runs what was given up"

@@ -225,6 +225,35 @@ async def test_nobody_elses_are_told(site) -> None:
     assert fields(foreign) == ["after"]
 
 
+async def test_the_order_is_the_one_in_which_they_were_told(site) -> None:
+    """Whatever their ids say, which several servers make."""
+    account, database = site.shop.account_id, site.shop.database
+    async with database.transaction() as tx:
+        now = await tx.now()
+        one, two = (
+            events.Event(id=name, account_id=account, type="reservation.held", happened_at=now, body=b"{}")
+            for name in ("evt_2", "evt_1")
+        )
+        await events.tell(tx, account, [], [one, two])
+        assert await events.after(tx, account, None, 10) == [one, two]
+        assert await events.after(tx, account, "evt_2", 10) == [two]
+
+
+async def test_one_accounts_telling_leaves_anothers_untold(site) -> None:
+    await site.held(9)
+    async with site.shop.database.statement() as tx:
+        other = await tx.value("select id from account where slug = 'other'")
+        await tx.execute(
+            "insert into outbox (account_id, type, subject, happened_at, was)"
+            " select $1, 'payment_account.problem', id, the_clock(), to_json(payment_account) from payment_account"
+            " where account_id = $1",
+            other,
+        )
+    assert await types(site) == ["reservation.held"]
+    theirs = await told(site, key="other")
+    assert [one["type"] for one in theirs] == ["payment_account.problem"]
+
+
 @pytest.mark.parametrize(
     "query", [{"after": "evt_x"}, {"after": ""}, {"limit": 0}, {"limit": 101}, {"before": "x"}]
 )

@@ -10,6 +10,7 @@ import pytest
 
 from front import Site, code
 from holdfirst import __version__
+from holdfirst.store import booking_pages
 from holdfirst.web import assets, booking_page
 from holdfirst.web.assets import Asset, BuiltAssets, Chunk
 
@@ -227,6 +228,53 @@ async def test_a_host_has_a_page_too(site: Site) -> None:
     assert [one["id"] for one in told["hosts"]] == [host["id"]]
     assert (await site.get(f"/b/{host['slug']}/nothing", key=None)).status_code == 404
     assert (await site.get(f"/b/nobody/{slug}", key=None)).status_code == 404
+
+
+async def test_which_page_a_path_names(site: Site) -> None:
+    """Slugs are an account's own, and free again when what had them is deleted."""
+    database, shop = site.shop.database, site.shop
+
+    async def of_account(slug: str, name: str) -> str | None:
+        found = await database.run(booking_pages.page_of_account, slug, name)
+        return found and found[1]
+
+    async def of_host(name: str) -> list[tuple[str, bool]]:
+        rows = await database.run(booking_pages.pages_of_host, "host-0", name)
+        return [(event_type, live) for _, event_type, _, live in rows]
+
+    async def made(key: str, slug: str, host: str) -> str:
+        body = {"name": "Talk", "slug": slug, "hosts": [host], "duration_minutes": 30}
+        answer = await site.post("/v1/event-types", body, key=key)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    event_types = {"secret": shop.event_type_id}
+    for key in ("live", "other"):
+        body = {"name": "Host", "slug": "host-0", "time_zone": "UTC", "schedule": {}}
+        host = (await site.post("/v1/hosts", body, key=key)).json()["id"]
+        event_types[key] = await made(key, "consultation", host)
+    for slug, key in ((shop.account_id, "secret"), ("live", "live"), ("other", "other")):
+        assert (
+            await of_account(slug, "consultation")
+            == await of_account(slug, event_types[key])
+            == event_types[key]
+        )
+    mine, live, theirs = event_types.values()
+    # The live one goes before those that are tests.
+    assert await of_host("consultation") == [(live, True), *sorted([(mine, False), (theirs, False)])]
+    assert await of_host(mine) == [(mine, False)]
+    # A host's page is of what the host offers.
+    second = (await site.post("/v1/hosts", {"name": "B", "time_zone": "UTC", "schedule": {}})).json()["id"]
+    await made("secret", "alone", second)
+    assert await of_host("alone") == []
+    assert (await site.call("DELETE", f"/v1/event-types/{mine}")).status_code == 204
+    assert await of_account(shop.account_id, "consultation") is None
+    again = await made("secret", "consultation", shop.hosts[0])
+    assert await of_account(shop.account_id, "consultation") == again
+    assert (again, False) in (now := await of_host("consultation")) and (mine, False) not in now
+    async with database.statement() as tx:
+        await tx.execute("update host set deleted_at = the_clock() where id = $1", shop.hosts[0])
+    assert await of_host("consultation") == [(live, True), (theirs, False)]
 
 
 @pytest.mark.usefixtures("built")

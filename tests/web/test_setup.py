@@ -238,3 +238,28 @@ async def test_made_once_under_one_key(site) -> None:
     assert again.json() == first.json()
     assert again.status_code == 201
     assert again.headers["idempotency-replayed"] == "true"
+
+
+async def test_what_another_account_calls_the_same_is_its_own(site) -> None:
+    """Event types are found by slug and hosts by name of the event type: within one account."""
+    database, mine = site.shop.database, site.shop.account_id
+    host = (await site.post("/v1/hosts", HOST, key="other")).json()["id"]
+    made = await site.post("/v1/event-types", offer(site, slug="consultation", hosts=[host]), key="other")
+    assert made.status_code == 201, made.text
+    await site.post("/v1/webhook-endpoints", {"url": "https://shop.example/hook"}, key="other")
+    async with database.statement() as tx:
+        other = await tx.value("select account_id from host where id = $1", host)
+        ours, theirs = await catalog.load_offers(tx, [(mine, "consultation"), (other, "consultation")])
+        assert ours is not None and theirs is not None
+        assert [one.event_type.account_id for one in (ours, theirs)] == [mine, other]
+        assert [one.has_webhooks for one in (ours, theirs)] == [False, True]
+        assert await catalog.load_offers(tx, [(mine, theirs.event_type.id)]) == [None]
+        # Not even where the rules name one.
+        await tx.execute(
+            "update event_type set rules = jsonb_set(rules, '{hosts}', to_jsonb(array[$1::text, $2])) where account_id = $3",
+            host,
+            site.shop.hosts[0],
+            mine,
+        )
+        ours = await catalog.load_offer(tx, mine, "consultation")
+        assert ours is not None and [one.id for one in ours.hosts] == site.shop.hosts

@@ -175,6 +175,49 @@ async def test_nobody_hears_of_another_account(hooked) -> None:
     assert hooked.receiver.heard == []
 
 
+async def test_each_hears_of_its_own_account_where_both_listen(hooked) -> None:
+    mine = await hooked.endpoint()
+    theirs = await hooked.site.post(ENDPOINTS, {"url": "https://else.example/"}, key="other")
+    await hooked.site.held(9)
+    await hooked.site.shop.work()
+    assert [url for url, _, _ in hooked.receiver.heard] == [URL]
+    for key, endpoint, heard in (("secret", mine, 1), ("other", theirs.json(), 0)):
+        listed = (await hooked.site.get(ENDPOINTS, key=key)).json()["data"]
+        assert [one["id"] for one in listed] == [endpoint["id"]]
+        deliveries = await hooked.site.get(f"{ENDPOINTS}/{endpoint['id']}/deliveries", key=key)
+        assert len(deliveries.json()["data"]) == heard
+
+
+async def test_deliveries_come_page_by_page(hooked) -> None:
+    made = await hooked.endpoint(types=["reservation.held"])
+    for hour in (8, 9, 10):
+        await hooked.site.held(hour)
+    await hooked.site.shop.work()
+    seen, cursor = [], ""
+    for count in (2, 1):
+        answer = (await hooked.site.get(f"{ENDPOINTS}/{made['id']}/deliveries?limit=2{cursor}")).json()
+        assert len(answer["data"]) == count
+        seen += [one["id"] for one in answer["data"]]
+        cursor = f"&cursor={answer['next_cursor']}"
+    assert answer["next_cursor"] is None
+    assert seen == sorted(set(seen), reverse=True)
+
+
+async def test_one_change_of_an_endpoint_at_a_time(hooked) -> None:
+    """Else a new secret would be written over with the one before."""
+    made = await hooked.endpoint()
+    database, account = hooked.site.shop.database, hooked.site.shop.account_id
+    async with database.transaction() as tx:
+        await webhooks.rotate_secret(tx, account, made["id"], b"sealed")
+        change = asyncio.create_task(
+            database.run(webhooks.change_endpoint, account, made["id"], None, ["reservation.held"])
+        )
+        await asyncio.sleep(0.1)
+        assert not change.done()
+    changed = await change
+    assert (changed.sealed_secret, changed.types) == (b"sealed", ["reservation.held"])
+
+
 @pytest.mark.parametrize("answers", [500, 404, 302, 400, 199, "no answer in time", "it is not called"])
 async def test_what_was_not_taken_is_sent_again_for_three_days(hooked, clock, answers: int | str) -> None:
     """The same id and the same body each time; at the end it has failed."""
@@ -437,6 +480,13 @@ async def test_secrets_are_sealed_again_with_a_newer_key(hooked) -> None:
     assert row is not None
     assert only.unseal(row["sealed_secret"], made["id"]).decode() == rotated["secret"]
     assert only.unseal(row["sealed_before"], made["id"]).decode() == made["secret"]
+
+
+async def test_a_ring_with_the_keys_of_all_secrets_is_the_right_one(hooked) -> None:
+    """Also where there is no secret from before."""
+    shop = hooked.site.shop
+    await hooked.endpoint()
+    assert await shop.database.run(at_rest.known_ring, shop.world.key_ring.fingerprints)
 
 
 async def test_a_ring_without_the_key_of_one_secret_is_the_wrong_one(hooked) -> None:

@@ -52,6 +52,7 @@ async def create_account(tx: Tx, key_ring: KeyRing, slug: str, mode: str) -> Acc
 async def found(tx: Tx, key_ring: KeyRing) -> None:
     """The two accounts that every database has; safe to run at every start, by several at once."""
     for mode in ("test", "live"):
+        # Whoever comes second makes nothing all the same; asked first, a start writes nothing.
         if await accounts.account_by_slug(tx, mode) is None:
             await create_account(tx, key_ring, mode, mode)
 

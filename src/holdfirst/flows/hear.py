@@ -22,6 +22,7 @@ async def hear(tx: Tx, payee: PaymentAccount, notification: Notification, hint: 
             return False
         told = await jobs.starts_by(tx, "hint", payment.id, now + ASK_AT_MOST_EVERY)
         if told:
+            # Wished for already; whoever only makes noise is not worth a write.
             return True
     if told is None:
         # Nothing more is stored for whoever only makes noise.

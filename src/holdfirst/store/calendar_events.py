@@ -241,7 +241,7 @@ async def clean_within(tx: Tx, host_id: str, spans: Sequence[tuple[datetime, dat
               and claim.ends_at < span.ends_at + interval '9 days' and live_until > the_clock()
         ) claimed
         join reservation on reservation.id = claimed.reservation_id
-        where in_calendars and status in ('held', 'processing', 'confirmed') and calendar_verdict = 'clean'
+        where status in ('held', 'processing', 'confirmed') and calendar_verdict = 'clean'
         """,
         host_id,
         [start for start, _ in spans],

@@ -19,7 +19,7 @@ CHECKS: dict[str, tuple[str, str]] = {
         "confirmed, priced, and neither paid by a captured payment nor by a reference",
         """
         select reservation.id, reservation.account_id from reservation left join payment on payment.id = paid_by
-        where reservation.status = 'confirmed' and coalesce(price_minor, 0) > 0 and payment_reference is null
+        where reservation.status = 'confirmed' and payment_reference is null
           and coalesce(captured_minor, 0) < price_minor
         """,
     ),

@@ -104,7 +104,7 @@ begin
             select count(distinct start) from claim
             where host_id = v_host and ends_at > p_day_from[i] and ends_at < p_day_to[i] + interval '9 days'
               and start >= p_day_from[i] and start < p_day_to[i] and event_type_id = p_event_type
-              and start <> p_start and live_until > p_now and reservation_id <> p_reservation
+              and start <> p_start and live_until > p_now
         ) then
             v_refused := coalesce(v_refused, 'day_full');
         else
@@ -192,7 +192,7 @@ create or replace function fairest_host(p_hosts text[], p_start timestamptz) ret
         where host_id = candidate and ends_at > p_start - interval '7 days'
           and ends_at < p_start + interval '7 days' and live_until > the_clock()
     ) work on true
-    order by load, newest nulls first, position
+    order by load, newest, position
     limit 1
 $$;
 

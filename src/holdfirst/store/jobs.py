@@ -166,7 +166,7 @@ async def seconds_to_next(tx: Tx, kinds: Sequence[str]) -> float | None:
                   ))
                 order by due_at limit 1
             ),
-            (select min(lease_until) from job where lease_until is not null and dead_at is null and kind = any($1))
+            (select min(lease_until) from job where lease_until is not null and kind = any($1))
         ) - the_clock())
         """,
         list(kinds),

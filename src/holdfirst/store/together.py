@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Generic, TypeAlias, TypeVar
 
-from holdfirst.errors import HoldfirstError
 from holdfirst.store.database import Database, Tx
 
 Item = TypeVar("Item")
@@ -102,9 +101,5 @@ class Together(Generic[Item, Answer]):
 
 
 def _fail(waiting: "asyncio.Future[Answer]", error: Exception) -> None:
-    if waiting.done():
-        return
-    waiting.set_exception(error)
-    if isinstance(error, HoldfirstError):
-        # Whoever asked may be gone; then nobody reads it, and that is not worth a warning.
-        waiting.exception()
+    if not waiting.done():
+        waiting.set_exception(error)
