@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import AsyncGeneratorType
 from typing import Any, TypeAlias
 
 import httpx
@@ -124,15 +125,22 @@ class _Steps:
 
 
 def awaits_of(coro: Any) -> list[Place]:
-    """Every `await` of ours that this coroutine stands at, from the outside in."""
+    """Every `await` of ours that this coroutine stands at, from the outside in; also in what begins and ends an `async with`."""
     found = []
     while coro is not None:
         frame = getattr(coro, "cr_frame", None) or getattr(coro, "ag_frame", None)
         if frame is not None and frame.f_code.co_filename.startswith(SOURCE):
             position = list(frame.f_code.co_positions())[frame.f_lasti // 2]
             found.append((frame.f_code.co_filename.removeprefix(SOURCE), position[0] or 0, position[2] or 0))
-        coro = getattr(coro, "cr_await", None)
+        coro = getattr(coro, "cr_await", None) or getattr(coro, "ag_await", None) or _generator_of(coro)
     return found
+
+
+def _generator_of(step: Any) -> Any:
+    """What stands between a coroutine and an asynchronous generator tells only the collector which one that is."""
+    if type(step).__name__ not in ("async_generator_asend", "async_generator_athrow"):
+        return None
+    return next(one for one in gc.get_referents(step) if isinstance(one, AsyncGeneratorType))
 
 
 async def _request(parts: wiring.Parts, order: dict[str, Any]) -> dict[str, Any]:
