@@ -26,7 +26,12 @@ from webhook_receiver import Receiver, listening
 
 PUBLIC = "https://holdfirst.test"
 """Where the world is told to reach us; companies call nothing else than https."""
-NEIGHBOURS = "127.0.0.0/8"
+SETTINGS: dict[str, Any] = {
+    "allow_private": "127.0.0.0/8",
+    "hold_seconds_min": 1,
+    "holds_per_email_max": 1,
+}
+"""Of the house, and of each victim."""
 STRIPE_KEY, GOOGLE_HOST = "sk_test_platform", "host@example.org"
 
 

@@ -24,7 +24,7 @@ from calendars.servers import Server
 from conftest import Clock, empty
 from crashes.conftest import Zygote
 from crashes.deeds import DEEDS, START
-from crashes.outside import NEIGHBOURS, PUBLIC, move_in, open_outside
+from crashes.outside import PUBLIC, SETTINGS, move_in, open_outside
 from crashes.scenes import SCENES, Case
 from crashes.victim import FLOWS_AND_EFFECTS, SOURCE, Place, due, work_to_rest
 from holdfirst import wiring
@@ -57,7 +57,7 @@ async def open_street(url: str, data_dir: Path, caldav: Server) -> AsyncIterator
     """A house, and what is outside of it."""
     async with (
         open_outside(caldav) as outside,
-        open_house(url, data_dir, PUBLIC, allow_private=NEIGHBOURS) as house,
+        open_house(url, data_dir, PUBLIC, **SETTINGS) as house,
     ):
         house.outside = outside
         move_in(house.parts.world, outside.addresses)

@@ -21,7 +21,7 @@ import httpx
 
 import holdfirst
 from crashes.deeds import DEEDS, START
-from crashes.outside import NEIGHBOURS, PUBLIC, move_in
+from crashes.outside import PUBLIC, SETTINGS, move_in
 from holdfirst import wiring
 from holdfirst.logs import set_up_logs
 from holdfirst.settings import Settings
@@ -240,7 +240,7 @@ async def _never(_: Doorbell) -> None:
 def main() -> None:
     set_up_logs()
     url, data_dir = sys.argv[1:]
-    settings = Settings(data_dir=Path(data_dir), sandbox=True, hold_seconds_min=1, allow_private=NEIGHBOURS)
+    settings = Settings(data_dir=Path(data_dir), sandbox=True, **SETTINGS)
     asyncio.run(_warm_up(url, settings))
     for line in sys.stdin:
         print(json.dumps(_fork(url, settings, json.loads(line))), flush=True)
