@@ -5,8 +5,10 @@ up, each at an address of its own.
 
 import asyncio
 import http.client
+import re
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ from urllib.parse import urlsplit
 import uvicorn
 
 from calendars import fake_google, fake_graph
-from calendars.servers import Server
+from calendars.servers import Server, send
 from holdfirst.effects.world import World
 from holdfirst.providers.google import Google, GoogleClient
 from holdfirst.providers.microsoft import Microsoft, MicrosoftClient
@@ -38,12 +40,15 @@ STRIPE_KEY, GOOGLE_HOST = "sk_test_platform", "host@example.org"
 @dataclass
 class Door:
     """In front of a server. `faults`: how the next calls of a method (or "") go wrong: `away` (nothing is done), `lost`
-    (done, and no answer), `denied`, `refused` (this alone). `shut`: one of these for all of them.
+    (done, and no answer), `denied`, `refused` (this alone), `blind` (nothing that stands there is told), or "" (well).
+    `shut`: one of these for all of them. `seconds`: before it answers anything. `feed`: what stands at `/feed.ics`.
     """
 
     url: str = ""
+    feed: bytes = b""
     faults: list[tuple[str, str]] = field(default_factory=list)
     shut: str = ""
+    seconds: float = 0
 
     def fault_of(self, method: str) -> str:
         for one in self.faults:
@@ -55,6 +60,7 @@ class Door:
     def mend(self) -> None:
         self.faults.clear()
         self.shut = ""
+        self.seconds = 0
 
 
 @dataclass
@@ -78,6 +84,7 @@ class Outside:
         """Whatever was out of order works again."""
         self.door.mend()
         self.google.faults.clear()
+        self.google.revoked = False
         self.google.uncallable = "uncallable"
         self.stripe.faults.clear()
         self.receiver.answers = 200
@@ -97,6 +104,7 @@ def move_in(world: World, addresses: dict[str, str]) -> None:
 
 @asynccontextmanager
 async def open_outside(caldav: Server) -> AsyncIterator[Outside]:
+    _clear(caldav)
     google = fake_google.FakeGoogle(calendars={GOOGLE_HOST: {}})
     stripe = StripeFake()
     stripe.account(STRIPE_KEY, "acct_platform")
@@ -110,6 +118,14 @@ async def open_outside(caldav: Server) -> AsyncIterator[Outside]:
             yield Outside(caldav, door, google, graph, stripe, stripe_url, receiver)
 
 
+def _clear(server: Server) -> None:
+    """Of what earlier scenes left. An account has few calendars, and all of them are asked about what a host dragged."""
+    _, _, listed = send("PROPFIND", server.home, Depth="1", Content_Type="application/xml")
+    for name in {one.decode() for one in re.findall(rb"/([^/<>]+)/</(?:\w+:)?href>", listed)}:
+        if not server.home.endswith(f"/{name}/"):
+            server.drop_calendar(name)
+
+
 @contextmanager
 def _door_of(server: Server) -> Iterator[Door]:
     door, behind = Door(), urlsplit(server.url)
@@ -120,8 +136,15 @@ def _door_of(server: Server) -> Iterator[Door]:
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             fault = door.fault_of(self.command)
+            time.sleep(door.seconds)
             if fault in ("away", "denied", "refused"):
                 self._answer({"away": 503, "denied": 401, "refused": 403}[fault], [], b"")
+                return
+            if fault == "blind":
+                self._answer(207, [("Content-Type", "text/xml")], b'<multistatus xmlns="DAV:"/>')
+                return
+            if self.path == "/feed.ics":
+                self._answer(200, [("Content-Type", "text/calendar")], door.feed)
                 return
             calling = http.client.HTTPConnection(str(behind.hostname), behind.port, timeout=20)
             calling.request(self.command, self.path, body, dict(self.headers))

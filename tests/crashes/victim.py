@@ -24,6 +24,7 @@ from crashes.deeds import DEEDS, START
 from crashes.outside import PUBLIC, SETTINGS, move_in
 from holdfirst import wiring
 from holdfirst.logs import set_up_logs
+from holdfirst.providers import ics
 from holdfirst.settings import Settings
 from holdfirst.store import jobs
 from holdfirst.store.database import Tx
@@ -229,6 +230,8 @@ async def _warm_up(url: str, settings: Settings) -> None:
     async with wiring.open_parts(settings, url, PUBLIC) as parts:
         await _request(parts, order)
     gc.freeze()
+    # However young a copy of a feed is, its publisher is asked for another.
+    ics.FRESH_SECONDS = 0.0
     # It only wakes others sooner, on a connection of its own.
     Doorbell.run = _never  # type: ignore[method-assign]
 
