@@ -177,8 +177,9 @@ async def forget(tx: Tx) -> None:
         await tx.execute(f"delete from {table}")
     for table in ("busy", "calendar_item", "outbox", "event"):
         await tx.execute(f"delete from {table}")
-    # The clock goes back for the next case; what hosts have seen of it goes too.
+    # The clock goes back for the next case; what hosts have seen of it goes too, and turns that last until then.
     await tx.execute("update host set newest_end = '-infinity'")
+    await tx.execute("delete from calendar_turn")
     await tx.execute("update calendar set token = null, whole_at = null")
     await tx.execute("update calendar_connection set answered_at = the_clock()")
 
