@@ -23,6 +23,7 @@ from calendars.servers import Server, send
 from holdfirst.effects.world import World
 from holdfirst.providers.google import Google, GoogleClient
 from holdfirst.providers.microsoft import Microsoft, MicrosoftClient
+from providers.gopay_fake import GoPayFake
 from providers.stripe_fake import StripeFake
 from webhook_receiver import Receiver, listening
 
@@ -35,6 +36,7 @@ SETTINGS: dict[str, Any] = {
 }
 """Of the house, and of each victim."""
 STRIPE_KEY, GOOGLE_HOST = "sk_test_platform", "host@example.org"
+GOPAY = {"goid": "8123456789", "client_id": "one", "client_secret": "s3cret"}
 
 
 @dataclass
@@ -71,6 +73,8 @@ class Outside:
     graph: fake_graph.FakeGraph
     stripe: StripeFake
     stripe_url: str
+    gopay: GoPayFake
+    gopay_url: str
     receiver: Receiver
 
     def __post_init__(self) -> None:
@@ -78,7 +82,12 @@ class Outside:
 
     @property
     def addresses(self) -> dict[str, str]:
-        return {"google": self.google.url, "microsoft": self.graph.url, "stripe": self.stripe_url}
+        return {
+            "google": self.google.url,
+            "microsoft": self.graph.url,
+            "stripe": self.stripe_url,
+            "gopay": self.gopay_url,
+        }
 
     def mend(self) -> None:
         """Whatever was out of order works again."""
@@ -87,6 +96,7 @@ class Outside:
         self.google.revoked = False
         self.google.uncallable = "uncallable"
         self.stripe.faults.clear()
+        self.gopay.faults.clear()
         self.receiver.answers = 200
 
 
@@ -100,6 +110,7 @@ def move_in(world: World, addresses: dict[str, str]) -> None:
     for known in (world.calendars, world.consents, world.pushes):
         known["google"], known["microsoft"] = google, Microsoft(outward, client)  # type: ignore[index]
     world.providers["stripe"]._api_url = addresses["stripe"]  # type: ignore[attr-defined]
+    world.providers["gopay"]._calls._url[False] = f"{addresses['gopay']}/api"  # type: ignore[attr-defined]
 
 
 @asynccontextmanager
@@ -108,14 +119,17 @@ async def open_outside(caldav: Server) -> AsyncIterator[Outside]:
     google = fake_google.FakeGoogle(calendars={GOOGLE_HOST: {}})
     stripe = StripeFake()
     stripe.account(STRIPE_KEY, "acct_platform")
+    gopay = GoPayFake()
+    gopay.shop(GOPAY["client_id"], GOPAY["client_secret"], int(GOPAY["goid"]))
     with (
         _door_of(caldav) as door,
         fake_google.serving(google),
         _serving(stripe) as stripe_url,
+        _serving(gopay) as gopay_url,
         listening() as receiver,
     ):
         async with fake_graph.serving(fake_graph.FakeGraph()) as graph:
-            yield Outside(caldav, door, google, graph, stripe, stripe_url, receiver)
+            yield Outside(caldav, door, google, graph, stripe, stripe_url, gopay, gopay_url, receiver)
 
 
 def _clear(server: Server) -> None:
