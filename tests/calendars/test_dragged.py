@@ -77,6 +77,19 @@ async def test_called_off_it_is_nowhere(dragged: tuple[Shop, Reservation]):
     assert there(shop) == {"one": [], "two": []}
 
 
+async def test_called_off_while_another_calendar_does_not_answer_it_is_nowhere_in_the_end(
+    dragged: tuple[Shop, Reservation], clock: Clock
+):
+    shop, one = dragged
+    shop.calendars.faults = {"find": ["lost_before"]}
+    answer = await shop.database.run(cancel, CancelRequest(reservation_id=one.id, by=EndedBy.ACCOUNT))
+    assert isinstance(answer, Reservation)
+    await shop.work()
+    await clock.shift(timedelta(seconds=2))
+    await shop.work()
+    assert there(shop) == {"one": [], "two": []}
+
+
 async def test_deleted_there_it_is_deleted(database: Database, clock: Clock):
     """Found when all is read again."""
     shop, _ = await open_practice(database, when_deleted=WhenDeleted.CANCEL)

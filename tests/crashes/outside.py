@@ -5,8 +5,10 @@ up, each at an address of its own.
 
 import asyncio
 import http.client
+import re
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -17,28 +19,38 @@ from urllib.parse import urlsplit
 import uvicorn
 
 from calendars import fake_google, fake_graph
-from calendars.servers import Server
+from calendars.servers import Server, send
 from holdfirst.effects.world import World
 from holdfirst.providers.google import Google, GoogleClient
 from holdfirst.providers.microsoft import Microsoft, MicrosoftClient
+from providers.gopay_fake import GoPayFake
 from providers.stripe_fake import StripeFake
 from webhook_receiver import Receiver, listening
 
 PUBLIC = "https://holdfirst.test"
 """Where the world is told to reach us; companies call nothing else than https."""
-NEIGHBOURS = "127.0.0.0/8"
+SETTINGS: dict[str, Any] = {
+    "allow_private": "127.0.0.0/8",
+    "hold_seconds_min": 1,
+    "holds_per_email_max": 1,
+}
+"""Of the house, and of each victim."""
 STRIPE_KEY, GOOGLE_HOST = "sk_test_platform", "host@example.org"
+GOPAY = {"goid": "8123456789", "client_id": "one", "client_secret": "s3cret"}
 
 
 @dataclass
 class Door:
     """In front of a server. `faults`: how the next calls of a method (or "") go wrong: `away` (nothing is done), `lost`
-    (done, and no answer), `denied`, `refused` (this alone). `shut`: one of these for all of them.
+    (done, and no answer), `denied`, `refused` (this alone), `blind` (nothing that stands there is told), or "" (well).
+    `shut`: one of these for all of them. `seconds`: before it answers anything. `feed`: what stands at `/feed.ics`.
     """
 
     url: str = ""
+    feed: bytes = b""
     faults: list[tuple[str, str]] = field(default_factory=list)
     shut: str = ""
+    seconds: float = 0
 
     def fault_of(self, method: str) -> str:
         for one in self.faults:
@@ -50,6 +62,7 @@ class Door:
     def mend(self) -> None:
         self.faults.clear()
         self.shut = ""
+        self.seconds = 0
 
 
 @dataclass
@@ -60,6 +73,8 @@ class Outside:
     graph: fake_graph.FakeGraph
     stripe: StripeFake
     stripe_url: str
+    gopay: GoPayFake
+    gopay_url: str
     receiver: Receiver
 
     def __post_init__(self) -> None:
@@ -67,14 +82,21 @@ class Outside:
 
     @property
     def addresses(self) -> dict[str, str]:
-        return {"google": self.google.url, "microsoft": self.graph.url, "stripe": self.stripe_url}
+        return {
+            "google": self.google.url,
+            "microsoft": self.graph.url,
+            "stripe": self.stripe_url,
+            "gopay": self.gopay_url,
+        }
 
     def mend(self) -> None:
         """Whatever was out of order works again."""
         self.door.mend()
         self.google.faults.clear()
+        self.google.revoked = False
         self.google.uncallable = "uncallable"
         self.stripe.faults.clear()
+        self.gopay.faults.clear()
         self.receiver.answers = 200
 
 
@@ -88,21 +110,34 @@ def move_in(world: World, addresses: dict[str, str]) -> None:
     for known in (world.calendars, world.consents, world.pushes):
         known["google"], known["microsoft"] = google, Microsoft(outward, client)  # type: ignore[index]
     world.providers["stripe"]._api_url = addresses["stripe"]  # type: ignore[attr-defined]
+    world.providers["gopay"]._calls._url[False] = f"{addresses['gopay']}/api"  # type: ignore[attr-defined]
 
 
 @asynccontextmanager
 async def open_outside(caldav: Server) -> AsyncIterator[Outside]:
+    _clear(caldav)
     google = fake_google.FakeGoogle(calendars={GOOGLE_HOST: {}})
     stripe = StripeFake()
     stripe.account(STRIPE_KEY, "acct_platform")
+    gopay = GoPayFake()
+    gopay.shop(GOPAY["client_id"], GOPAY["client_secret"], int(GOPAY["goid"]))
     with (
         _door_of(caldav) as door,
         fake_google.serving(google),
         _serving(stripe) as stripe_url,
+        _serving(gopay) as gopay_url,
         listening() as receiver,
     ):
         async with fake_graph.serving(fake_graph.FakeGraph()) as graph:
-            yield Outside(caldav, door, google, graph, stripe, stripe_url, receiver)
+            yield Outside(caldav, door, google, graph, stripe, stripe_url, gopay, gopay_url, receiver)
+
+
+def _clear(server: Server) -> None:
+    """Of what earlier scenes left. An account has few calendars, and all of them are asked about what a host dragged."""
+    _, _, listed = send("PROPFIND", server.home, Depth="1", Content_Type="application/xml")
+    for name in {one.decode() for one in re.findall(rb"/([^/<>]+)/</(?:\w+:)?href>", listed)}:
+        if not server.home.endswith(f"/{name}/"):
+            server.drop_calendar(name)
 
 
 @contextmanager
@@ -115,8 +150,15 @@ def _door_of(server: Server) -> Iterator[Door]:
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             fault = door.fault_of(self.command)
+            time.sleep(door.seconds)
             if fault in ("away", "denied", "refused"):
                 self._answer({"away": 503, "denied": 401, "refused": 403}[fault], [], b"")
+                return
+            if fault == "blind":
+                self._answer(207, [("Content-Type", "text/xml")], b'<multistatus xmlns="DAV:"/>')
+                return
+            if self.path == "/feed.ics":
+                self._answer(200, [("Content-Type", "text/calendar")], door.feed)
                 return
             calling = http.client.HTTPConnection(str(behind.hostname), behind.port, timeout=20)
             calling.request(self.command, self.path, body, dict(self.headers))

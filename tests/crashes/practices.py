@@ -73,6 +73,11 @@ class Practice:
         found = texts_in(self.url, marker(self.account))
         return [one.split("UID:", 1)[1].split()[0].removesuffix("&#13;") for one in found]
 
+    def starts(self) -> list[datetime]:
+        """When our events there begin."""
+        found = texts_in(self.url, marker(self.account))
+        return [datetime.fromisoformat(one.split("DTSTART:", 1)[1][:16]) for one in found]
+
     def hrefs(self) -> list[str]:
         status, _, body = send("PROPFIND", self.url, Depth="1", Content_Type="application/xml")
         assert status == 207
@@ -85,6 +90,13 @@ class Practice:
         for href in self.hrefs():
             if uid in unquote(href):
                 assert send("DELETE", href)[0] in (200, 204)
+
+    def drag(self, uid: str, to: "Practice") -> None:
+        """Into another calendar, as a host's own program does it."""
+        [href] = [one for one in self.hrefs() if uid in unquote(one)]
+        _, _, text = send("GET", href)
+        assert send("PUT", f"{to.url}{uid}.ics", text)[0] in (201, 204)
+        assert send("DELETE", href)[0] in (200, 204)
 
     def empty(self) -> None:
         for href in self.hrefs():
@@ -105,6 +117,30 @@ async def new_calendar(house: House, email: str = "host@example.org") -> tuple[s
     host = (await house.ask("POST", "/v1/hosts", body))["id"]
     name = f"practice{next(names)}"
     return host, name, house.outside.caldav.make_calendar(name)
+
+
+async def feed(house: House) -> Practice:
+    """A new host whose calendar is a file at an address."""
+    host, _, _ = await new_calendar(house)
+    house.outside.door.feed = vevent("holiday", "20300101T000000Z", "20300102T000000Z")
+    wish = {"host": host, "provider": "ics", "url": f"{house.outside.door.url}feed.ics"}
+    made = await house.ask("POST", "/v1/calendar-connections", wish)
+    await house.settle()
+    return Practice(host, made["id"], "", "", "", {})
+
+
+def with_an_old_copy(house: House, here: Practice, case: Any) -> Any:
+    """The same process has read it before: by a listing, and by a reading. Then its publisher does not answer any more."""
+    path = f"/v1/calendar-connections/{here.connection}"
+    case.before = (("POST", f"{path}/sync", {}),)
+    house.outside.door.faults = [("GET", "")] * 2
+    house.outside.door.shut = "away"
+
+    async def disconnect(house: House) -> None:
+        await house.ask("DELETE", path)
+
+    case.after = disconnect
+    return case
 
 
 def credentials(house: House) -> dict[str, str]:

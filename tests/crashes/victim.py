@@ -14,15 +14,17 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import AsyncGeneratorType
 from typing import Any, TypeAlias
 
 import httpx
 
 import holdfirst
 from crashes.deeds import DEEDS, START
-from crashes.outside import NEIGHBOURS, PUBLIC, move_in
+from crashes.outside import PUBLIC, SETTINGS, move_in
 from holdfirst import wiring
 from holdfirst.logs import set_up_logs
+from holdfirst.providers import ics
 from holdfirst.settings import Settings
 from holdfirst.store import jobs
 from holdfirst.store.database import Tx
@@ -124,15 +126,22 @@ class _Steps:
 
 
 def awaits_of(coro: Any) -> list[Place]:
-    """Every `await` of ours that this coroutine stands at, from the outside in."""
+    """Every `await` of ours that this coroutine stands at, from the outside in; also in what begins and ends an `async with`."""
     found = []
     while coro is not None:
         frame = getattr(coro, "cr_frame", None) or getattr(coro, "ag_frame", None)
         if frame is not None and frame.f_code.co_filename.startswith(SOURCE):
             position = list(frame.f_code.co_positions())[frame.f_lasti // 2]
             found.append((frame.f_code.co_filename.removeprefix(SOURCE), position[0] or 0, position[2] or 0))
-        coro = getattr(coro, "cr_await", None)
+        coro = getattr(coro, "cr_await", None) or getattr(coro, "ag_await", None) or _generator_of(coro)
     return found
+
+
+def _generator_of(step: Any) -> Any:
+    """What stands between a coroutine and an asynchronous generator tells only the collector which one that is."""
+    if type(step).__name__ not in ("async_generator_asend", "async_generator_athrow"):
+        return None
+    return next(one for one in gc.get_referents(step) if isinstance(one, AsyncGeneratorType))
 
 
 async def _request(parts: wiring.Parts, order: dict[str, Any]) -> dict[str, Any]:
@@ -221,6 +230,8 @@ async def _warm_up(url: str, settings: Settings) -> None:
     async with wiring.open_parts(settings, url, PUBLIC) as parts:
         await _request(parts, order)
     gc.freeze()
+    # However young a copy of a feed is, its publisher is asked for another.
+    ics.FRESH_SECONDS = 0.0
     # It only wakes others sooner, on a connection of its own.
     Doorbell.run = _never  # type: ignore[method-assign]
 
@@ -232,7 +243,7 @@ async def _never(_: Doorbell) -> None:
 def main() -> None:
     set_up_logs()
     url, data_dir = sys.argv[1:]
-    settings = Settings(data_dir=Path(data_dir), sandbox=True, hold_seconds_min=1, allow_private=NEIGHBOURS)
+    settings = Settings(data_dir=Path(data_dir), sandbox=True, **SETTINGS)
     asyncio.run(_warm_up(url, settings))
     for line in sys.stdin:
         print(json.dumps(_fork(url, settings, json.loads(line))), flush=True)

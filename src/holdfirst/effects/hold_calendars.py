@@ -182,13 +182,18 @@ async def _write(world: World, one: ToWrite, seconds: float) -> Outcome:
 
 
 async def _written(world: World, desk: CalendarDesk, one: ToWrite) -> str | None:
-    if one.written.changed_by_host == "moved":
+    moved = one.written.changed_by_host == "moved"
+    if one.event is None:
+        await desk.provider.delete(desk.place, one.written.uid, one.written.etag)
+        if moved:
+            # Where it may stand for ever, whoever does not answer is asked again.
+            with contextlib.suppress(CalendarDenied, CalendarRefused):
+                await take_back(world, desk, one.calendar, one.written.uid)
+        return None
+    if moved:
         # A calendar in which nobody lets us look does not keep us from writing in this one.
         with contextlib.suppress(ProviderUnavailable, CalendarDenied, CalendarRefused):
             await take_back(world, desk, one.calendar, one.written.uid)
-    if one.event is None:
-        await desk.provider.delete(desk.place, one.written.uid, one.written.etag)
-        return None
     before = one.written.etag or None
     if before is None and one.lost:
         before = await desk.provider.find(desk.place, one.event.uid)

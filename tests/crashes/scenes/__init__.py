@@ -11,6 +11,7 @@ from . import (
     companies,
     giving_back,
     paying,
+    seldom,
     set_up,
     webhooks,
 )
@@ -27,6 +28,7 @@ _ = (
     companies,
     giving_back,
     paying,
+    seldom,
     set_up,
     webhooks,
 )

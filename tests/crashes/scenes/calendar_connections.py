@@ -10,6 +10,7 @@ from holdfirst.store.database import Tx
 from house import CUSTOMER, House
 
 from .calendar_holds import LATER
+from .calendar_watches import at_google
 from .case import Case, later, scene, wish
 
 ALL = "/v1/calendar-connections"
@@ -87,6 +88,36 @@ async def another_password(house: House, clock: Any) -> Case:
     house.outside.caldav.make_calendar(f"other{next(house.hours)}")
     body = {"credentials": credentials(house)}
     return Case(path=_path(here), method="PATCH", body=body, keyed=False)
+
+
+async def _all_in_another_zone(tx: Tx) -> None:
+    """As they were listed last."""
+    await tx.execute("update calendar set time_zone = 'Pacific/Apia'")
+
+
+@scene
+async def another_password_where_what_was_used_is_gone(house: House, clock: Any) -> Case:
+    """What else there is takes its place: nobody has chosen that all of the host's time is free."""
+    host, name, _ = await new_calendar(house)
+    wished = {"host": host, "provider": "caldav", "credentials": credentials(house)}
+    path = f"{ALL}/{(await house.ask('POST', ALL, wished))['id']}"
+    found = {one["name"]: one["id"] for one in (await house.ask("GET", f"{path}/calendars"))["data"]}
+    [mine] = [one for called, one in found.items() if name in called]
+    await house.ask("PATCH", path, {"blocking": [mine], "destination": mine})
+    house.outside.caldav.drop_calendar(name)
+    await house.run(_all_in_another_zone)
+    case = Case(path=path, method="PATCH", body={"credentials": credentials(house)}, keyed=False)
+
+    async def others_are_asked(house: House) -> None:
+        told = await house.ask("GET", path)
+        assert told["blocking"] and mine not in told["blocking"]
+        assert told["destination"] not in (None, mine)
+
+    async def disconnect(house: House) -> None:
+        await house.ask("DELETE", path)
+
+    case.then, case.after = others_are_asked, disconnect
+    return case
 
 
 @scene
@@ -179,6 +210,48 @@ async def a_calendar_is_silent_for_a_while(house: House, clock: Any) -> Case:
     return Case()
 
 
+async def _at_google(house: House) -> tuple[Practice, Any]:
+    """Where the grant is the company's; and what takes it away again."""
+    connection, calendar, out = await at_google(house, settled=True)
+    return Practice("", connection, calendar, "", "", {}), out
+
+
+def _breaks_there(here: Practice, out: Any) -> Case:
+    case = _breaks(here, Case(waits=()))
+    mend = case.after
+    assert mend is not None
+
+    async def mend_and_disconnect(house: House) -> None:
+        await mend(house)
+        await out(house)
+
+    case.after = mend_and_disconnect
+    return case
+
+
+@scene
+async def one_calendar_of_an_account_is_not_to_be_read(house: House, clock: Any) -> Case:
+    here, out = await _at_google(house)
+    house.outside.google.faults = ["requiredAccessLevel"] * 9
+    await wish(house, "sync_calendar", here.calendar)
+    return _breaks_there(here, out)
+
+
+@scene
+async def a_company_lets_us_in_for_longer(house: House, clock: Any) -> Case:
+    here, out = await _at_google(house)
+    await wish(house, "renew_access", here.connection)
+    return Case(after=out)
+
+
+@scene
+async def a_company_lets_us_in_no_longer(house: House, clock: Any) -> Case:
+    here, out = await _at_google(house)
+    house.outside.google.revoked = True
+    await wish(house, "renew_access", here.connection)
+    return _breaks_there(here, out)
+
+
 async def _broken(house: House) -> Practice:
     here = await practice(house)
     house.outside.door.shut = "denied"
@@ -254,13 +327,39 @@ async def a_company_exchanges_a_secret(house: House, clock: Any) -> Case:
     house.outside.graph.grants.add("M.refresh0")
     wished = {"host": host, "provider": "microsoft", "refresh_token": "M.refresh0"}
     made = await house.ask("POST", ALL, wished)
-    case = Case(path=f"{ALL}/{made['id']}/sync", body={})
+    return _at_microsoft(made["id"])
+
+
+def _at_microsoft(connection: str) -> Case:
+    """It is read, and taken away in the end."""
+    case = Case(path=f"{ALL}/{connection}/sync", body={})
 
     async def out(house: House) -> None:
-        await house.ask("DELETE", f"{ALL}/{made['id']}")
+        await house.ask("DELETE", f"{ALL}/{connection}")
 
     case.after = out
     return case
+
+
+@scene
+async def wait_for_a_turn_at_a_company(house: House, clock: Any) -> Case:
+    """Others have them all; they died with them, perhaps."""
+    host, _, _ = await new_calendar(house)
+    house.outside.graph.grants.add("M.refresh0")
+    wished = {"host": host, "provider": "microsoft", "refresh_token": "M.refresh0"}
+    made = await house.ask("POST", ALL, wished)
+    await house.settle()
+
+    async def take_them_all(tx: Tx) -> None:
+        await tx.execute(
+            "insert into calendar_turn (place, number, until)"
+            " select place, number, the_clock() + interval '2 seconds'"
+            " from (select distinct place from calendar_turn) known, generate_series(1, 3) number"
+            " on conflict (place, number) do update set until = excluded.until"
+        )
+
+    await house.run(take_them_all)
+    return _at_microsoft(made["id"])
 
 
 @scene

@@ -4,7 +4,7 @@
 from typing import Any
 from uuid import uuid4
 
-from crashes.practices import Practice, practice
+from crashes.practices import Practice, feed, practice, with_an_old_copy
 from holdfirst.store.database import Tx
 from house import CUSTOMER, House
 
@@ -46,9 +46,9 @@ async def reserve_in_a_calendar_and_never_ask(house: House, clock: Any) -> Case:
     return await _reserve(house, "local")
 
 
-async def _refused(house: House, clock: Any) -> Case:
+async def _refused(house: House, check: str, *, statuses: tuple[int, ...] = (409,)) -> Case:
     """The client is told no, however often it asks; nobody has the time."""
-    case = await _reserve(house, "verified", statuses=(409,))
+    case = await _reserve(house, check, statuses=statuses)
     case.ends, case.events = None, 0
     body = case.body
 
@@ -63,9 +63,28 @@ async def _refused(house: House, clock: Any) -> Case:
 
 @scene
 async def reserve_where_a_stranger_stands(house: House, clock: Any) -> Case:
-    case = await _refused(house, clock)
+    case = await _refused(house, "verified")
     assert case.practice is not None
     case.practice.stranger(case.body["start"])
+    return case
+
+
+@scene
+async def reserve_and_find_at_once_that_it_is_taken(house: House, clock: Any) -> Case:
+    """Nobody has read that calendar for an hour. What was held before a death is told to its holder, and ends soon."""
+    case = await _refused(house, "fast", statuses=(201, 409))
+    assert case.practice is not None
+    case.practice.stranger(case.body["start"])
+    await later(clock, 3600)
+    return case
+
+
+@scene
+async def reserve_where_the_answer_comes_too_late(house: House, clock: Any) -> Case:
+    """It has run out when it turns out that nobody can say whether it is free."""
+    case = await _reserve(house, "verified")
+    case.body["hold_seconds"], case.ends = 1, "expired"
+    house.outside.door.shut, house.outside.door.seconds = "away", 1.2
     return case
 
 
@@ -106,6 +125,14 @@ async def reserve_where_a_calendar_takes_nothing(house: House, clock: Any) -> Ca
 
     case.after = list_again
     return case
+
+
+@scene
+async def reserve_over_an_old_copy_of_a_feed(house: House, clock: Any) -> Case:
+    """Its publisher does not answer, and what it said a moment ago holds."""
+    here = await feed(house)
+    case = Case(path="/v1/reservations", body=await here.wish(house), statuses=(201,), ends="held")
+    return with_an_old_copy(house, here, case)
 
 
 async def _died(house: House, case: Case) -> None:
@@ -184,6 +211,13 @@ async def a_stranger_whom_nobody_can_ask_about(house: House, clock: Any) -> Case
 
 
 @scene
+async def work_on_a_hold_whose_calendars_are_asked_later(house: House, clock: Any) -> Case:
+    here = await practice(house)
+    held = await house.ask("POST", "/v1/reservations", await here.wish(house, calendar_check="fast"))
+    return Case(held=held, ends="held", practice=here, waits=LATER)
+
+
+@scene
 async def confirm_in_a_calendar(house: House, clock: Any) -> Case:
     here = await practice(house)
     held = await here.held(house)
@@ -239,8 +273,7 @@ async def work_on_a_write_whose_answer_was_lost(house: House, clock: Any) -> Cas
     house.outside.door.faults.append(("PUT", "lost"))
     body = await here.wish(house, calendar_check="fast")
     held = await house.ask("POST", "/v1/reservations", body)
-    await house.settle()
-    await later(clock, 61)
+    await house.step(["calendars"])
     return Case(held=held, ends="held", practice=here, waits=LATER)
 
 

@@ -8,6 +8,7 @@ from house import RETURN, House
 
 from .calendar_holds import LATER, about
 from .case import Case, later, scene
+from .paying import books_say_otherwise
 
 
 async def _open(house: House, mode: str, **rules: Any) -> tuple[Any, dict[str, Any], str]:
@@ -44,6 +45,19 @@ async def a_stranger_beside_an_open_sale(house: House, clock: Any) -> Case:
     case = about(here, held, "confirm", body, ref=ref, ends="released", statuses=(409, 410))
     case.waits = (5, *LATER)
     return case
+
+
+@scene
+async def a_deadline_with_an_open_sale_in_a_calendar(house: House, clock: Any) -> Case:
+    """Closed first; then its event goes too."""
+    here = await practice(house)
+    body = await here.wish(house, "sale") | {"hold_seconds": 600}
+    held = await house.ask("POST", "/v1/reservations", body)
+    await house.settle()
+    told = await house.ask("POST", f"/v1/reservations/{held['id']}/checkout", RETURN)
+    await later(clock, 601)
+    ref = told["payment"]["provider_ref"]
+    return Case(held=held, ref=ref, practice=here, ends="expired", waits=LATER)
 
 
 async def _paid_work(house: House, clock: Any, mode: str, *, stranger: bool, **rules: Any) -> Case:
@@ -96,7 +110,7 @@ async def _pinned(house: House, clock: Any) -> Case:
     here, held, ref = await _open(house, "authorize")
     await house.fault("capture", "lost_before", 1)
     await house.pay(ref, "authorize")
-    while (await house.ledger(ref))["calls"][-1]["operation"] != "capture":
+    while "capture" not in [one["operation"] for one in (await house.ledger(ref))["calls"]]:
         await house.step()
     assert (await house.read(held))["status"] == "processing"
     await later(clock, 11)
@@ -113,7 +127,17 @@ async def capture_where_a_stranger_came(house: House, clock: Any) -> Case:
     case = await _pinned(house, clock)
     assert case.practice is not None and case.held is not None
     case.practice.stranger(case.held["start"])
-    case.ends, case.mails = "expired", ()
+    case.ends, case.mails = "released", ()
+    return case
+
+
+@scene
+async def capture_of_another_amount_than_was_agreed(house: House, clock: Any) -> Case:
+    """It pays for nothing, and the event goes too."""
+    case = await _pinned(house, clock)
+    assert case.ref is not None
+    await books_say_otherwise(house, case.ref)
+    case.ends, case.mails, case.refunds, case.human = "expired", ("Not booked, refunded",), 5000, True
     return case
 
 
@@ -131,5 +155,5 @@ async def release_by_calendar_what_is_pinned_by_another_reading(house: House, cl
     assert case.practice is not None and case.held is not None
     case.practice.stranger(case.held["start"])
     path = f"/v1/calendar-connections/{case.practice.connection}/sync"
-    case.path, case.body, case.ends, case.mails = path, {}, "expired", ()
+    case.path, case.body, case.ends, case.mails = path, {}, "released", ()
     return case

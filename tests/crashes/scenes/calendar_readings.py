@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a reading finds: strangers, events of ours that the host moved or deleted, strays; and doctor, who puts right."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from crashes.practices import Practice, practice
+from crashes.practices import Practice, feed, names, practice, with_an_old_copy
 from holdfirst.calendar.calendar_event import event_uid
 from holdfirst.store import calendar_events
 from holdfirst.store.database import Tx
@@ -142,6 +143,37 @@ async def the_host_moves_an_event_and_is_followed(house: House, clock: Any) -> C
     return case
 
 
+@scene
+async def the_host_moves_an_event_to_where_it_cannot_go(house: House, clock: Any) -> Case:
+    """Somebody else has that time: the flag stands, and the host is told."""
+    here = await practice(house, when_moved="follow")
+    held = await _moved_by_host(house, here, 240)
+    start = datetime.fromisoformat(held["start"]) + timedelta(hours=240)
+    await house.ask("POST", "/v1/reservations", await here.wish(house) | {"start": start.isoformat()})
+    await wish(house, "sync_calendar", here.calendar)
+    case = Case(held=held, practice=here, ends="confirmed", events=2, waits=LATER)
+    case.mails = (TO_THE_HOST.format("moved"),)
+    return case
+
+
+@scene
+async def the_host_moves_a_hold(house: House, clock: Any) -> Case:
+    """Somebody is just paying for it, so it is put back."""
+    here = await practice(house)
+    held = await here.held(house)
+    await house.ask("POST", f"/v1/calendar-connections/{here.connection}/sync", {})
+    [uid] = here.ours()
+    _move(here, uid, held, 240)
+    await wish(house, "sync_calendar", here.calendar)
+    case = Case(held=held, practice=here, ends="held", waits=LATER)
+
+    async def is_put_back(house: House) -> None:
+        assert here.starts() == [datetime.fromisoformat(held["start"])]
+
+    case.then = is_put_back
+    return case
+
+
 async def _deleted_by_host(house: House, policy: str) -> tuple[Practice, dict[str, Any]]:
     here = await practice(house, when_deleted=policy)
     held = await here.confirmed(house)
@@ -182,6 +214,67 @@ async def the_host_deletes_a_hold(house: House, clock: Any) -> Case:
     return Case(held=held, practice=here, ends="held", waits=LATER)
 
 
+# Dragged into another calendar of the same account, which is neither asked nor written to
+
+
+async def _with_a_drawer(house: House) -> tuple[Practice, Practice]:
+    """A practice that is called off by deleting; and the same with the other calendar in its place."""
+    if "drawer" not in house.keys:
+        house.keys["drawer"] = house.outside.caldav.make_calendar(f"drawer{next(names)}")
+    here = await practice(house, when_deleted="cancel")
+    return here, replace(here, url=house.keys["drawer"])
+
+
+async def _dragged(house: House, here: Practice, drawer: Practice) -> None:
+    await house.ask("POST", f"/v1/calendar-connections/{here.connection}/sync", {})
+    [uid] = here.ours()
+    here.drag(uid, drawer)
+    await wish(house, "sync_calendar", here.calendar)
+
+
+def _in_the_drawer(drawer: Practice, case: Case, count: int) -> Case:
+    async def stands_there(house: House) -> None:
+        assert len(drawer.ours()) == count
+
+    async def empty(house: House) -> None:
+        drawer.empty()
+
+    case.then, case.after = stands_there, empty
+    return case
+
+
+@scene
+async def the_host_drags_an_event(house: House, clock: Any) -> Case:
+    """It is moved, and not deleted: nothing is called off."""
+    here, drawer = await _with_a_drawer(house)
+    held = await here.confirmed(house)
+    await _dragged(house, here, drawer)
+    case = Case(held=held, practice=here, ends="confirmed", events=0, waits=LATER)
+    case.mails = (TO_THE_HOST.format("moved"),)
+    return _in_the_drawer(drawer, case, 1)
+
+
+@scene
+async def the_host_drags_a_hold(house: House, clock: Any) -> Case:
+    """It is put back."""
+    here, drawer = await _with_a_drawer(house)
+    held = await here.held(house)
+    await _dragged(house, here, drawer)
+    return _in_the_drawer(drawer, Case(held=held, practice=here, ends="held", waits=LATER), 0)
+
+
+@scene
+async def cancel_what_the_host_dragged(house: House, clock: Any) -> Case:
+    """It is taken away where it stands."""
+    here, drawer = await _with_a_drawer(house)
+    held = await here.confirmed(house)
+    await _dragged(house, here, drawer)
+    await house.settle()
+    assert (await house.verb(held, "cancel", {})).status_code == 200
+    case = Case(held=held, practice=here, ends="cancelled", mails=("Cancelled",), waits=LATER)
+    return _in_the_drawer(drawer, case, 0)
+
+
 @scene
 async def a_day_later_calendars_are_listed_again(house: House, clock: Any) -> Case:
     """This one is in another zone than it was, and can be written again; what is over still stands there. Who dies before the
@@ -210,6 +303,14 @@ async def a_day_later_calendars_are_listed_again(house: House, clock: Any) -> Ca
         assert len(here.ours()) == 1
 
     return Case(held=held, ends="held", waits=LATER, then=is_known)
+
+
+@scene
+async def read_an_old_copy_of_a_feed(house: House, clock: Any) -> Case:
+    """Its publisher does not answer: what it said last is taken in, and that it is old is written down."""
+    here = await feed(house)
+    path = f"/v1/calendar-connections/{here.connection}/sync"
+    return with_an_old_copy(house, here, Case(path=path, body={}))
 
 
 @scene
@@ -275,3 +376,27 @@ async def doctor_looks_at_calendars(house: House, clock: Any) -> Case:
 async def doctor_puts_calendars_right(house: House, clock: Any) -> Case:
     here, held = await _out_of_line(house, clock)
     return Case(held=held, practice=here, ends="confirmed", deed="repair_calendars", waits=LATER)
+
+
+@scene
+async def doctor_looks_at_a_calendar_that_lags(house: House, clock: Any) -> Case:
+    """What was written to try is not told at once."""
+    here = await practice(house)
+    house.outside.door.faults = [("REPORT", ""), ("REPORT", "blind")]
+
+    async def is_taken_away(house: House) -> None:
+        assert len(here.ours()) in (0, 1)
+        await house.ask("POST", f"/v1/calendar-connections/{here.connection}/sync")
+        assert here.ours() == []
+
+    return Case(deed="examine", then=is_taken_away)
+
+
+@scene
+async def doctor_looks_at_a_feed(house: House, clock: Any) -> Case:
+    here = await feed(house)
+
+    async def disconnect(house: House) -> None:
+        await house.ask("DELETE", f"/v1/calendar-connections/{here.connection}")
+
+    return Case(deed="examine", after=disconnect)

@@ -7,7 +7,7 @@ from typing import Any
 
 import stripe
 
-from crashes.outside import STRIPE_KEY
+from crashes.outside import GOPAY, STRIPE_KEY
 from house import CUSTOMER, RETURN, House
 
 from .case import Case, later, scene, wish
@@ -172,25 +172,71 @@ async def a_call_about_a_payment_by_our_name(house: House, clock: Any) -> Case:
     return case
 
 
-# Keys whose answer settles nothing
+# Where nothing is signed, and no money is given back on the day
+
+
+async def _at_gopay(house: House) -> tuple[dict[str, Any], str]:
+    if "at_gopay" not in house.keys:
+        wish = {"provider": "gopay", "methods": "holds_and_sales", "credentials": GOPAY}
+        house.keys["gopay"] = (await house.ask("POST", ALL, wish))["id"]
+        body = {"name": "GoPay", "hosts": [house.host], "duration_minutes": 60, "horizon_days": 365}
+        body |= {
+            "price": {"amount_minor": 6000, "currency": "EUR"},
+            "payment_account": house.keys["gopay"],
+            "slug": "gopay",
+        }
+        house.keys["at_gopay"] = (await house.ask("POST", "/v1/event-types", body))["id"]
+    return await house.open("gopay")
 
 
 @scene
-async def checkout_whose_key_is_spent(house: House, clock: Any) -> Case:
+async def a_call_that_anybody_can_make(house: House, clock: Any) -> Case:
+    held, ref = await _at_gopay(house)
+    path = f"/v1/notifications/gopay/{house.keys['gopay']}?id={ref}"
+    case = Case(held=held, path=path, method="GET", key=None, keyed=False, ends="held")
+    case.statuses = (200, 202, 204)
+    return case
+
+
+@scene
+async def a_refund_that_is_too_young(house: House, clock: Any) -> Case:
+    """Tried again in an hour, and nobody is told."""
+    held, ref = await _at_gopay(house)
+    gopay = house.outside.gopay
+    gopay.pay(ref)
+    await house.ask("POST", f"/v1/reservations/{held['id']}/confirm", {}, held["client_secret"])
+    await house.settle()
+    await house.verb(held, "cancel", {"refund": "full"})
+    gopay.faults["refund"] = ["refused"]
+
+    async def given_back_once(house: House) -> None:
+        assert gopay.payments[int(ref)].given_back == 6000
+
+    return Case(held=held, ends="cancelled", mails=("Cancelled",), waits=(31, 3601), then=given_back_once)
+
+
+# Keys whose answer settles nothing: it went wrong once, and that is all that will ever be said under them
+
+
+async def _spent(house: House, fault: str) -> Case:
     await _in_step(house)
     held = await _held(house)
-    house.outside.stripe.faults["create"] = ["500"]
+    house.outside.stripe.faults["create"] = [fault]
     path = f"/v1/reservations/{held['id']}/checkout"
+    assert (await house.call("POST", path, RETURN)).status_code == 503
     return Case(held=held, path=path, body=RETURN, ends="held", statuses=(200,))
 
 
 @scene
+async def checkout_whose_key_is_spent(house: House, clock: Any) -> Case:
+    return await _spent(house, "500")
+
+
+@scene
 async def checkout_whose_key_is_spent_though_it_was_opened(house: House, clock: Any) -> Case:
-    await _in_step(house)
-    held = await _held(house)
-    house.outside.stripe.faults["create"] = ["500_after"]
-    path = f"/v1/reservations/{held['id']}/checkout"
-    case = Case(held=held, path=path, body=RETURN, ends="held", statuses=(200,))
+    case = await _spent(house, "500_after")
+    held = case.held
+    assert held is not None
 
     async def one_is_open(house: House) -> None:
         told = (await house.read(held))["payment"]["provider_ref"]
@@ -233,6 +279,9 @@ async def _owed(house: House, clock: Any) -> Case:
 async def a_refund_whose_key_is_spent(house: House, clock: Any) -> Case:
     case = await _owed(house, clock)
     house.outside.stripe.faults["refund"] = ["500"]
+    await house.settle()
+    await later(clock, 31)
+    case.mails = ()
     return case
 
 

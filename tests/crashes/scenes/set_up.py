@@ -3,22 +3,48 @@
 
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from crashes.deeds import START
 from crashes.practices import practice
 from holdfirst.flows import accounts, at_rest
 from holdfirst.key_ring import KeyRing
-from holdfirst.store import calendars, payees
+from holdfirst.store import calendars, payees, webhooks
 from holdfirst.store.database import Tx
 from house import HOURS, House
 
 from .case import Case, scene
+from .webhooks import endpoint, nobody_listens
 
 
 @scene
 async def make_a_host(house: House, clock: Any) -> Case:
     body = {"name": "Another", "time_zone": "UTC", "schedule": HOURS}
     return Case(path="/v1/hosts", body=body, statuses=(201,))
+
+
+@scene
+async def make_a_host_who_is_paid(house: House, clock: Any) -> Case:
+    """Under no key: whoever repeats it makes another."""
+    body = {"name": "Another", "time_zone": "UTC", "schedule": HOURS, "payment_account": "pac_sandbox"}
+    return Case(path="/v1/hosts", body=body, statuses=(201,), keyed=False)
+
+
+@scene
+async def give_a_feed_another_address(house: House, clock: Any) -> Case:
+    """Once, however often it is asked for under one key; the one before opens nothing any more."""
+    path = f"/v1/hosts/{await _another_host(house)}"
+    before = (await house.ask("GET", path))["calendar_feed"]
+    case = Case(path=f"{path}/calendar-feed/rotate", body={})
+
+    async def is_another(house: House) -> None:
+        latest = (await house.ask("GET", path))["calendar_feed"]
+        assert latest != before
+        for url, status in ((before, 404), (latest, 200)):
+            assert (await house.call("GET", urlsplit(url).path, key=None)).status_code == status
+
+    case.then = is_another
+    return case
 
 
 @scene
@@ -181,15 +207,17 @@ async def revoke_a_key(house: House, clock: Any) -> Case:
 @scene
 async def seal_with_the_newest_key(house: House, clock: Any) -> Case:
     await practice(house)
+    await endpoint(house)
     ring = house.parts.world.key_ring
     await house.run(at_rest.reseal, KeyRing(ring._keys[::-1]))
 
     async def are_sealed(house: House) -> None:
         sealed = [one for _, one in await house.run(payees.own_credentials)]
         sealed += [one for _, one in await house.run(calendars.sealed_of_all_accounts)]
+        sealed += [one for _, one, _ in await house.run(webhooks.sealed_of_all_accounts)]
         assert sealed and all(ring.sealed_with_newest(one) for one in sealed)
 
-    return Case(deed="rotate", then=are_sealed)
+    return Case(deed="rotate", then=are_sealed, after=nobody_listens)
 
 
 @scene

@@ -105,6 +105,15 @@ async def ask_what_happened(house: House, clock: Any) -> Case:
 
 
 @scene
+async def ask_what_happened_since(house: House, clock: Any) -> Case:
+    held = await house.held("free")
+    [first] = (await house.ask("GET", "/v1/events"))["data"]
+    await house.ask("POST", f"/v1/reservations/{held['id']}/release", {})
+    path = f"/v1/events?after={first['id']}"
+    return Case(held=held, path=path, method="GET", ends="released", after=nobody_listens)
+
+
+@scene
 async def make_a_webhook_endpoint(house: House, clock: Any) -> Case:
     async def then(house: House) -> None:
         assert len((await house.ask("GET", ENDPOINTS))["data"]) == 1
@@ -146,6 +155,15 @@ async def delete_a_webhook_endpoint(house: House, clock: Any) -> Case:
         ends="held",
         after=nobody_listens,
     )
+
+
+@scene
+async def work_on_what_was_on_its_way_to_nobody(house: House, clock: Any) -> Case:
+    path = await endpoint(house)
+    held = await house.held("free")
+    await house.ask("GET", "/v1/events")
+    await house.ask("DELETE", path)
+    return Case(held=held, ends="held", after=nobody_listens)
 
 
 @scene
