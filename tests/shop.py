@@ -4,6 +4,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from holdfirst.availability.schedule import Schedule
 from holdfirst.effects import checkout, connect_calendar
 from holdfirst.effects.offers import Offers
 from holdfirst.effects.release import release_with_provider
+from holdfirst.effects.reschedule import moving
 from holdfirst.effects.reserve import Made, reserve
 from holdfirst.effects.slot_lists import SlotLists
 from holdfirst.effects.world import World
@@ -22,6 +24,7 @@ from holdfirst.flows import pay
 from holdfirst.flows.calendar_connections import WantedConnection
 from holdfirst.flows.confirm import Asks, ConfirmRequest, confirm
 from holdfirst.flows.keyed import Replay
+from holdfirst.flows.reschedule import RescheduleRequest, reschedule
 from holdfirst.flows.reserve import ReserveRequest
 from holdfirst.key_ring import KeyRing
 from holdfirst.payment.payment import Mode, Payment
@@ -41,6 +44,11 @@ ALWAYS = {
     "weekly": [{"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "00:00", "end": "24:00"}]
 }
 CUSTOMER = {"name": "Anna", "email": "anna@example.org"}
+
+
+async def move(world: World, request: RescheduleRequest) -> Reservation | Refusal:
+    """Calendars are asked as often as it takes."""
+    return await moving(world, request, partial(world.database.run, reschedule))
 
 
 def always_open(host_id: str, account_id: str, slug: str, name: str, created_at: datetime) -> Host:

@@ -17,6 +17,7 @@ from holdfirst.errors import DatabaseUnavailable, HoldfirstError
 from holdfirst.flows import accounts as account_flows
 from holdfirst.flows import at_rest, first_offer
 from holdfirst.foundation import Foundation
+from holdfirst.leaving import leave_on_signals
 from holdfirst.logs import set_up_logs
 from holdfirst.refusal import Refusal
 from holdfirst.settings import Settings, read_settings
@@ -71,6 +72,7 @@ def serve(
 
     Without HOLDFIRST_DATABASE_URL a PostgreSQL of its own is started in the data directory.
     """
+    leave_on_signals()
     from holdfirst import server
 
     settings = read_settings(data_dir=data_dir)
@@ -80,6 +82,7 @@ def serve(
 @app.command
 def worker(*, data_dir: DataDir = None) -> None:
     """Run effects only: captures, refunds, mail. As many as you like, on any machine."""
+    leave_on_signals()
     from holdfirst import server
 
     server.work(read_settings(data_dir=data_dir))

@@ -23,20 +23,19 @@ from holdfirst.embedded_postgres import EmbeddedPostgres
 from holdfirst.errors import ConfigurationError, HoldfirstError
 from holdfirst.foundation import database_url, prepare
 from holdfirst.http_protocol import HttpProtocol
+from holdfirst.leaving import SIGNALS, leaving
 from holdfirst.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 GRACE_SECONDS = 4
 CHILDREN_SECONDS = 8
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 INHERITED = "HOLDFIRST_INHERITED"
 """Set by a parent `serve` for its children: `listening socket,life line,ready` as file descriptors."""
 
 
 def serve(settings: Settings, *, host: str, port: int, workers: int, run_worker: bool) -> None:
     """Until SIGTERM or SIGINT; ends within ten seconds, with no process left."""
-    _leave_on_signals()
     if inherited := os.environ.pop(INHERITED, None):
         listener, life_line, ready = (int(number) for number in inherited.split(","))
         _watch(life_line)
@@ -64,7 +63,6 @@ def serve(settings: Settings, *, host: str, port: int, workers: int, run_worker:
 
 def work(settings: Settings) -> None:
     """Effects only, until SIGTERM or SIGINT."""
-    _leave_on_signals()
     with database_url(settings) as (url, embedded):
         _run(_work(settings, url, embedded))
 
@@ -113,17 +111,13 @@ async def _serve(
         gc.freeze()
         gc.set_threshold(20_000, 20, 20)
         try:
-            if not _leaving.is_set():
+            if not leaving.is_set():
                 await server.serve(sockets=[listening])
         finally:
             announcing.cancel()
             worker.stop()
             if working is not None:
                 await working
-
-
-_leaving = threading.Event()
-"""A signal came while this command was starting."""
 
 
 class _Server(uvicorn.Server):
@@ -149,7 +143,7 @@ async def _work(settings: Settings, url: str, embedded: EmbeddedPostgres | None)
         worker = wiring.worker(parts)
         for number in SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, worker.stop)
-        if _leaving.is_set():
+        if leaving.is_set():
             return
         print("holdfirst worker running", flush=True)  # noqa: T201
         await worker.run()
@@ -195,22 +189,6 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _leave_on_signals() -> None:
-    """While a command starts, a signal ends it where it is; what is open is closed on the way out.
-
-    An exit raised just where nobody can raise (a finalizer, a callback of C) is lost, so that it is noted too.
-    """
-
-    def leave(*_: object) -> None:
-        _leaving.set()
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        sys.exit(0)
-
-    for number in SIGNALS:
-        signal.signal(number, leave)
-
-
 # Several API processes: the parent owns the socket and the database, the children serve.
 
 
@@ -247,7 +225,7 @@ def _serve_by_children(  # noqa: PLR0913, PLR0917
     children = [spawn() for _ in range(workers)]
     announced = False
     pause = _Pause()
-    while not stopping[0] and not _leaving.is_set():
+    while not stopping[0] and not leaving.is_set():
         pause.wait(0.5 if announced else 0.02)
         if not announced and _has_said(answering):
             announced = True

@@ -180,8 +180,9 @@ async def test_under_fast_a_repeat_takes_up_what_its_maker_left(
     await clock.shift(LEASE_OVER)
     if stranger:
         shop.calendars.put("two", "stranger", shop.slot(9), shop.slot(10))
-    # Who does not answer has nothing against it yet, here as at first.
-    shop.calendars.faults["busy"] = ["lost_before"]
+    else:
+        # Who does not answer has nothing against it yet, here as at first.
+        shop.calendars.faults["busy"] = ["lost_before"]
     told = await ask()
     if stranger:
         assert code(told) is Code.SLOT_TAKEN

@@ -10,7 +10,6 @@ import pytest
 
 from conftest import Clock
 from holdfirst.effects import confirm as confirming
-from holdfirst.effects.reschedule import move
 from holdfirst.flows import calendar_holds, with_calendars
 from holdfirst.flows.confirm import Asks, ConfirmRequest
 from holdfirst.flows.reschedule import RescheduleRequest
@@ -18,7 +17,7 @@ from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.calendar_gate import Gate
 from holdfirst.reservation.reservation import EndedBy, Reservation, Status
 from holdfirst.store.database import Database, Tx
-from shop import Shop, open_shop
+from shop import Shop, move, open_shop
 
 from .on_servers import Connect, in_memory
 from .servers import send, vevent

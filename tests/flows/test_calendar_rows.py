@@ -274,6 +274,9 @@ async def test_a_turn_is_one_processes_until_it_is_over(practice: Practice, cloc
     assert await take() is None
     await clock.shift(2 * MINUTE)
     assert {one and one.number for one in (await take(), await take(), await take())} == {1, 2, None}
+    # Nor does a clock that steps back (a failover) keep anybody waiting for as long as it stepped.
+    await clock.shift(-2 * MINUTE)
+    assert {one and one.number for one in (await take(), await take(), await take())} == {1, 2, None}
 
 
 async def test_every_turn_is_found_and_each_is_taken_once(practice: Practice) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from holdfirst.effects.checkout import open_checkout
 from holdfirst.effects.confirm import confirm_with_provider
 from holdfirst.effects.release import release_with_provider
-from holdfirst.effects.reschedule import move
 from holdfirst.effects.reserve import Made, reserve
 from holdfirst.errors import HoldfirstError
 from holdfirst.flows import cancel, change, expire
@@ -21,6 +20,7 @@ from holdfirst.flows.reserve import ReserveRequest
 from holdfirst.payment.sandbox import Action
 from holdfirst.refusal import Code, Refusal
 from holdfirst.reservation.reservation import EndedBy, Reservation
+from shop import move
 from simulation.virtual import go_on
 
 if TYPE_CHECKING:

@@ -8,18 +8,10 @@ from msgspec.structs import replace
 
 from holdfirst.effects.hold_calendars import calendars_of_move
 from holdfirst.effects.world import World
-from holdfirst.flows.reschedule import HostsUnasked, RescheduleRequest, reschedule
+from holdfirst.flows.reschedule import HostsUnasked, RescheduleRequest
 from holdfirst.refusal import Refusal
-from holdfirst.reservation.reservation import Reservation
 
 T = TypeVar("T")
-
-
-async def move(world: World, request: RescheduleRequest) -> Reservation | Refusal:
-    async def attempt(asked: RescheduleRequest) -> Reservation | Refusal:
-        return await world.database.run(reschedule, asked)
-
-    return await moving(world, request, attempt)
 
 
 async def moving(

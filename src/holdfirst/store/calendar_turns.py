@@ -17,17 +17,21 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 async def take(tx: Tx, place: str, most: int, lasts: timedelta) -> Turn | None:
-    """None: all of them are taken, or somebody was quicker; ask again. One statement."""
+    """None: all of them are taken, or somebody was quicker; ask again. One statement.
+
+    `lasts` is the same for everybody: whose turn ends later than that took it before the clock stepped back, and has had it.
+    """
     row = await tx.row(
         """
         insert into calendar_turn (place, number, until)
         select $1, number, the_clock() + $3 from generate_series(1, $2) number
         where not exists (
-            select from calendar_turn one where place = $1 and one.number = number.number and until > the_clock()
+            select from calendar_turn one
+            where place = $1 and one.number = number.number and until > the_clock() and until <= the_clock() + $3
         )
         order by random() limit 1
         on conflict (place, number) do update set until = excluded.until, token = default
-        where calendar_turn.until <= the_clock()
+        where calendar_turn.until <= the_clock() or calendar_turn.until > the_clock() + $3
         returning number, token
         """,
         place,

@@ -13,7 +13,6 @@ from holdfirst.effects import advance, hold_calendars, refund
 from holdfirst.effects.checkout import open_checkout
 from holdfirst.effects.confirm import confirm_with_provider
 from holdfirst.effects.release import release_with_provider
-from holdfirst.effects.reschedule import move
 from holdfirst.effects.reserve import Made, reserve
 from holdfirst.flows import cancel as cancelling
 from holdfirst.flows import change, expire, hear, keyed, pay
@@ -30,7 +29,7 @@ from races.schedules.bench import Operation
 from races.schedules.gates import company_step
 from races.schedules.states import State, Subject, stranger, wish
 from races.schedules.steps import Step, Touched
-from shop import Shop
+from shop import Shop, move
 
 HOLD_SECONDS = 900
 """Longer than all ticks together: no hold that is made in a race is over by the end of it."""
