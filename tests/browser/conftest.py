@@ -6,7 +6,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
@@ -15,8 +17,9 @@ from browser.practice import Practice, set_up
 from processes.running import Server
 
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-"""The first is the same engine without a window's trimmings, at half the CPU."""
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+SHELL = "chromium-headless-shell"
+"""The same engine without what is around a window, at half the CPU. Frames of other origins are not always found in it."""
 
 # As patient as a page is (below): a loaded machine is no fault of what it shows.
 expect.set_options(timeout=15_000)
@@ -43,18 +46,32 @@ def practice(built_pages: None) -> Iterator[Practice]:
             server.clear_away()
 
 
-def executable() -> str:
-    path = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
+def executable(*, shell: bool = False) -> str:
+    """`shell`: where there is one, that."""
+    names = (SHELL, *CHROMIUM) if shell else CHROMIUM
+    path = next((found for name in names if (found := shutil.which(name))), None)
     assert path is not None, "the browser tests need Chromium: make setup-browser"
     return path
 
 
-@pytest.fixture(scope="session")
-async def chromium() -> AsyncIterator[Browser]:
+@asynccontextmanager
+async def launched(path: str, **options: Any) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=executable(), args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox"], **options)
         yield browser
         await browser.close()
+
+
+@pytest.fixture(scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    async with launched(executable(shell=True)) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+async def whole_chromium() -> AsyncIterator[Browser]:
+    async with launched(executable()) as browser:
+        yield browser
 
 
 Opens = Callable[..., object]

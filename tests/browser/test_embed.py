@@ -3,7 +3,7 @@
 
 import httpx
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from browser.conftest import Browsers
 from browser.hosting import pages_served
@@ -12,6 +12,12 @@ from browser.practice import Practice, choose, fill
 STRICT = (
     "default-src 'none'; script-src {server} 'self'; frame-src {server}; base-uri 'none'; form-action 'none'"
 )
+
+
+@pytest.fixture(scope="module")
+def chromium(whole_chromium: Browser) -> Browser:
+    """One that finds frames of other origins always."""
+    return whole_chromium
 
 
 def host_page(practice: Practice, body: str, script: str = "") -> str:

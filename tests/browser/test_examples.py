@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from browser.conftest import Browsers
 from browser.hosting import folder_served, free_port
@@ -86,6 +86,12 @@ def nuxt_served(folder: Path, practice: Practice, slug: str) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait()
+
+
+@pytest.fixture(scope="module")
+def chromium(whole_chromium: Browser) -> Browser:
+    """One that finds frames of other origins always."""
+    return whole_chromium
 
 
 async def test_vue(practice: Practice, browsers: Browsers, installed: object) -> None:

@@ -5,9 +5,9 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Browser, FrameLocator, Page, Route, async_playwright, expect
+from playwright.async_api import Browser, FrameLocator, Page, Route, expect
 
-from browser.conftest import Browsers, executable
+from browser.conftest import Browsers, executable, launched
 from browser.hosting import pages_served
 from browser.practice import Practice
 from browser.test_embed import TOLD, fill_in_frame, host_page, strict
@@ -16,14 +16,8 @@ from browser.test_embed import TOLD, fill_in_frame, host_page, strict
 @pytest.fixture(scope="module")
 async def blocking() -> AsyncIterator[Browser]:
     """Chromium as people have it: what is not opened in a click is not opened at all."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=executable(),
-            args=["--no-sandbox"],
-            ignore_default_args=["--disable-popup-blocking"],
-        )
+    async with launched(executable(), ignore_default_args=["--disable-popup-blocking"]) as browser:
         yield browser
-        await browser.close()
 
 
 @pytest.fixture
