@@ -12,7 +12,6 @@ from holdfirst.calendar.calendar_event import EventState
 from holdfirst.calendar.provider import Access, Changes
 from holdfirst.effects import advance, follow_host, hold_calendars, sync_calendar
 from holdfirst.effects import confirm as confirming
-from holdfirst.effects.reschedule import move as move_reservation
 from holdfirst.errors import ProviderUnavailable
 from holdfirst.flows import at_rest, calendar_health
 from holdfirst.flows import calendar_sync as reading
@@ -36,6 +35,7 @@ from holdfirst.store import calendar_events, calendars
 from holdfirst.store.calendars import Connection, ConnectionStatus, WhenBroken, WhenDeleted, WhenMoved
 from holdfirst.store.database import Database, Tx
 from shop import Shop, open_shop
+from shop import move as move_reservation
 
 from .on_servers import Connect, in_memory
 from .servers import send
