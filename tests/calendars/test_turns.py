@@ -2,7 +2,6 @@
 """A mailbox answers few calls at once: all processes of one database take turns."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import msgspec
@@ -19,15 +18,8 @@ from holdfirst.store import calendar_turns, calendars
 from holdfirst.store.database import Database
 from shop import Shop, open_shop
 
-from .fake_graph import HOME, FakeGraph, serving
+from .fake_graph import HOME, FakeGraph
 from .test_microsoft import END, START, adapter_of
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeGraph]:
-    async with serving(FakeGraph()) as graph:
-        yield graph
-        assert graph.fouls == []
 
 
 @pytest.fixture

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A reserve whose calendars are waited for: told of under its key once they have answered, or given up again."""
 
+from datetime import datetime
+
 from holdfirst.flows import calendar_holds
 from holdfirst.flows.outcome import became_free
 from holdfirst.flows.pay import write_down_expiry
+from holdfirst.payment.payment import Payment
 from holdfirst.reservation import lifecycle
 from holdfirst.reservation.calendar_gate import verified
 from holdfirst.reservation.event_type import CalendarCheck
@@ -19,18 +22,10 @@ async def found_taken(tx: Tx, reservation_id: str, key: Key | None, limits: Limi
     """A hold that was made within this request, and that a calendar is against: nobody has it, and its key may be used again. Unless
     a repeat of it has found the calendars well, and told of it.
     """
-    reservation = await reservations.lock(tx, reservation_id)
-    assert reservation is not None
-    attempts = await payments.lock_all(tx, reservation_id)
-    now = await tx.now()
-    if key is not None and not await idempotency.give_up(tx, *key, {"id": reservation_id}):
-        return
-    if status_at(reservation, now) is Status.HELD:
-        await calendar_holds.end(
-            tx, verified(reservation, CalendarVerdict.CONFLICT, now), attempts, now, limits
-        )
-    else:
-        await write_down_expiry(tx, reservation, attempts, now)
+    if untold := await _untold(tx, reservation_id, key):
+        reservation, attempts, now = untold
+        judged = verified(reservation, CalendarVerdict.CONFLICT, now)
+        await calendar_holds.end(tx, judged, attempts, now, limits)
 
 
 async def answer(tx: Tx, reservation_id: str, key: Key) -> bool:
@@ -52,15 +47,24 @@ async def take_up(tx: Tx, reservation_id: str, key: Key) -> tuple[Reservation, C
 
 async def abandon(tx: Tx, reservation_id: str, key: Key | None) -> None:
     """The same, where a calendar did not answer."""
+    if untold := await _untold(tx, reservation_id, key):
+        reservation, attempts, now = untold
+        freed = lifecycle.released(reservation, by=EndedBy.ACCOUNT, now=now)
+        await reservations.save(tx, freed)
+        await became_free(tx, freed, attempts, now)
+
+
+async def _untold(
+    tx: Tx, reservation_id: str, key: Key | None
+) -> tuple[Reservation, list[Payment], datetime] | None:
+    """Locked, its key given up, to be ended. None: a repeat was told of it, or its time ran out, which is written down."""
     reservation = await reservations.lock(tx, reservation_id)
     assert reservation is not None
     attempts = await payments.lock_all(tx, reservation_id)
     now = await tx.now()
     if key is not None and not await idempotency.give_up(tx, *key, {"id": reservation_id}):
-        return
-    if status_at(reservation, now) is not Status.HELD:
-        await write_down_expiry(tx, reservation, attempts, now)
-        return
-    freed = lifecycle.released(reservation, by=EndedBy.ACCOUNT, now=now)
-    await reservations.save(tx, freed)
-    await became_free(tx, freed, attempts, now)
+        return None
+    if status_at(reservation, now) is Status.HELD:
+        return reservation, attempts, now
+    await write_down_expiry(tx, reservation, attempts, now)
+    return None
