@@ -21,6 +21,13 @@ def _sync(here: Practice, **more: Any) -> Case:
     return case
 
 
+async def _event_read(house: House, here: Practice) -> str:
+    """The uid of the one event of ours, which a reading has seen."""
+    await house.ask("POST", f"/v1/calendar-connections/{here.connection}/sync", {})
+    [uid] = here.ours()
+    return uid
+
+
 async def _forget_token(house: House, here: Practice) -> None:
     async def forget(tx: Tx) -> None:
         await tx.execute("update calendar set token = null, whole_at = null where id = $1", here.calendar)
@@ -93,8 +100,7 @@ async def read_that_a_stranger_went(house: House, clock: Any) -> Case:
 
 async def _moved_by_host(house: House, here: Practice, hours: int, minutes: int = 60) -> dict[str, Any]:
     held = await here.confirmed(house)
-    await house.ask("POST", f"/v1/calendar-connections/{here.connection}/sync", {})
-    [uid] = here.ours()
+    uid = await _event_read(house, here)
     _move(here, uid, held, hours, minutes)
     return held
 
@@ -115,8 +121,7 @@ async def the_host_moves_an_event(house: House, clock: Any) -> Case:
 async def the_host_moves_an_event_and_back(house: House, clock: Any) -> Case:
     here = await practice(house)
     held = await _moved_by_host(house, here, 240)
-    await house.ask("POST", f"/v1/calendar-connections/{here.connection}/sync", {})
-    [uid] = here.ours()
+    uid = await _event_read(house, here)
     _move(here, uid, held, 0)
     return _sync(here, held=held, ends="confirmed")
 
@@ -161,8 +166,7 @@ async def the_host_moves_a_hold(house: House, clock: Any) -> Case:
     """Somebody is just paying for it, so it is put back."""
     here = await practice(house)
     held = await here.held(house)
-    await house.ask("POST", f"/v1/calendar-connections/{here.connection}/sync", {})
-    [uid] = here.ours()
+    uid = await _event_read(house, here)
     _move(here, uid, held, 240)
     await wish(house, "sync_calendar", here.calendar)
     case = Case(held=held, practice=here, ends="held", waits=LATER)
@@ -177,8 +181,7 @@ async def the_host_moves_a_hold(house: House, clock: Any) -> Case:
 async def _deleted_by_host(house: House, policy: str) -> tuple[Practice, dict[str, Any]]:
     here = await practice(house, when_deleted=policy)
     held = await here.confirmed(house)
-    await house.ask("POST", f"/v1/calendar-connections/{here.connection}/sync", {})
-    [uid] = here.ours()
+    uid = await _event_read(house, here)
     here.take(uid)
     await wish(house, "sync_calendar", here.calendar)
     return here, held
@@ -207,8 +210,7 @@ async def the_host_cancels_by_deleting(house: House, clock: Any) -> Case:
 async def the_host_deletes_a_hold(house: House, clock: Any) -> Case:
     here = await practice(house)
     held = await here.held(house)
-    await house.ask("POST", f"/v1/calendar-connections/{here.connection}/sync", {})
-    [uid] = here.ours()
+    uid = await _event_read(house, here)
     here.take(uid)
     await wish(house, "sync_calendar", here.calendar)
     return Case(held=held, practice=here, ends="held", waits=LATER)
@@ -226,8 +228,7 @@ async def _with_a_drawer(house: House) -> tuple[Practice, Practice]:
 
 
 async def _dragged(house: House, here: Practice, drawer: Practice) -> None:
-    await house.ask("POST", f"/v1/calendar-connections/{here.connection}/sync", {})
-    [uid] = here.ours()
+    uid = await _event_read(house, here)
     here.drag(uid, drawer)
     await wish(house, "sync_calendar", here.calendar)
 
