@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole HTTP layer over the real flows and a real database; the payment provider is the fake."""
 
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import httpx
 import msgspec
+from litestar import Litestar
+from litestar.types import Receive, Scope, Send
 
 from holdfirst.flows.accounts import create_account, create_key, found
 from holdfirst.refusal import Refusal
@@ -56,6 +60,37 @@ class Site:
         return told
 
 
+_asked: ContextVar[WebContext] = ContextVar("asked")
+
+
+class OfWhomIsAsked:
+    """Stands where an application knows its context: of the site that this request goes to."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_asked.get(), name)
+
+
+@cache
+def the_app() -> Litestar:
+    """Built once for all sites: that takes longer than most tests."""
+    context: Any = OfWhomIsAsked()
+    return build_app(context)
+
+
+@dataclass
+class Front:
+    """The application of one site."""
+
+    context: WebContext
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        before = _asked.set(self.context)
+        try:
+            await the_app()(scope, receive, send)
+        finally:
+            _asked.reset(before)
+
+
 def code(answer: httpx.Response) -> tuple[int, str]:
     """What a refusal says, once its form is a problem's."""
     assert answer.headers["content-type"] == "application/problem+json", answer.text
@@ -81,7 +116,7 @@ async def open_site(database: Database, **shop_options: Any) -> Site:
     doorbell = Doorbell(database)
     database.on_announce = doorbell.ring
     context = WebContext(world=shop.world, settings=Settings(), doorbell=doorbell, heartbeat_seconds=0.2)
-    transport = httpx.ASGITransport(app=build_app(context), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(app=Front(context), raise_app_exceptions=False)
     http = httpx.AsyncClient(transport=transport, base_url="http://holdfirst.test")
     site = Site(shop, context, http)
     await database.run(found, shop.world.key_ring)

@@ -93,7 +93,7 @@ def build_app(context: WebContext) -> Litestar:
         request_max_body_size=BODY_BYTES_MAX,
         on_shutdown=[context.closing.set],
     )
-    app.asgi_handler = Edge(app.asgi_handler, context.metrics)
+    app.asgi_handler = Edge(app.asgi_handler, context)
     return app
 
 

@@ -13,7 +13,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdfirst.clock import monotonic
-from holdfirst.web.metrics import Metrics
+from holdfirst.web.context import WebContext
 
 log = structlog.get_logger("holdfirst.access")
 
@@ -40,9 +40,9 @@ EXPOSED = b"X-Request-Id, Idempotency-Replayed, Retry-After, ETag, Date"
 class Edge:
     """Wraps an ASGI application."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, context: WebContext) -> None:
         self._app = app
-        self._metrics = metrics
+        self._context = context
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.HTTP:
@@ -76,7 +76,7 @@ class Edge:
         """The route's template, never the path or the query: those may carry what is nobody's business."""
         route = scope.get("path_template") or UNMATCHED
         method = scope["method"] if scope["method"] in METHODS else "other"
-        self._metrics.count(method, route, status, seconds)
+        self._context.metrics.count(method, route, status, seconds)
         log.info(
             "request",
             method=method,
