@@ -63,7 +63,7 @@ check-front: assets ## Types and unit tests of the Vue package
 test: setup-dev ## Everything: the checks, then all tests on a PostgreSQL of their own
 	@$(MAKE) --no-print-directory -j3 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) check check-front setup-browser
 	@$(MAKE) --no-print-directory setup-stripe-cli
-	$(RUN) pytest -n 4 --dist loadgroup --durations 40
+	PYTHONDONTWRITEBYTECODE= $(RUN) pytest -n 4 --dist loadgroup --durations 40
 
 races: setup-dev ## Every race: all states of the core, every schedule of two verbs; SCHEDULE=… plays one
 	$(RUN) pytest -q -n $(if $(SCHEDULE),0,2) --dist loadgroup $(if $(SCHEDULE),-s -k test_this_schedule) tests/races
