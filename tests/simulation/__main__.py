@@ -11,6 +11,9 @@ from multiprocessing import get_context
 from simulation.town import Course, run
 from simulation.walks import SHARE, quietly, walk_share
 
+STEPS_OF_A_COURSE = 200_000
+"""About."""
+
 
 def main() -> None:
     asked = argparse.ArgumentParser(prog="make simulate")
@@ -30,7 +33,8 @@ def main() -> None:
         seeds = count(told.first)
         while steps < told.steps:
             course: Course
-            for course in pool.imap_unordered(run, [next(seeds) for _ in range(4)]):
+            at_once = min(4, -(-(told.steps - steps) // STEPS_OF_A_COURSE))
+            for course in pool.imap_unordered(run, [next(seeds) for _ in range(at_once)]):
                 steps, days, courses = steps + course.steps, days + course.days, courses + 1
     print(
         f"simulation: {events:,} events of the core, {steps:,} steps of the services in {courses} courses"

@@ -105,7 +105,7 @@ MUTANTS = [
     Mutant("authorised is taken for paid", verdict.judge, _believes_authorised, AUTHORIZE, "P3"),
     Mutant("nothing is closed after an end", outcome.close_open, _nothing, AUTHORIZE, "P2"),
     Mutant("jobs are forgotten", jobs.enqueue, _nothing, SALE, "P"),
-    Mutant("captured without a pin", lifecycle.pin, _pins_nothing, AUTHORIZE, "P"),
+    Mutant("captured without a pin", lifecycle.pin, _pins_nothing, range(3, 7, 3), "P"),
     Mutant("a reserve does not keep its key", idempotency.begin, _always_fresh, SALE, "P5"),
     Mutant(
         "a repeat is told before the calendars have answered",
@@ -124,5 +124,5 @@ MUTANTS = [
         "P7",
     ),
     Mutant("an event has no stable id", wanted.wanted_event, _under_another_id, WRITTEN, "P4"),
-    Mutant("events stay after an end", wanted.wanted_state, _stays, range(8, 9), "P7"),
+    Mutant("events stay after an end", wanted.wanted_state, _stays, range(20, 21), "P7"),
 ]

@@ -48,7 +48,7 @@ async def test_random_walks_through_the_core(mode: Mode, figures, apart) -> None
 
 
 def test_the_command_of_the_long_run_plays() -> None:
-    command = [sys.executable, "-m", "simulation", "--events", "1", "--steps", "1"]
+    command = [sys.executable, "-m", "simulation", "--events", "1", "--steps", "1", "--first", "0"]
     done = subprocess.run(
         command,
         check=False,
@@ -64,7 +64,8 @@ def test_the_command_of_the_long_run_plays() -> None:
 
 @pytest.mark.filterwarnings("ignore")
 async def test_the_same_seed_takes_the_same_course(apart) -> None:
-    assert await apart(run, 9) == await apart(run, 9)
+    """One of those above, once more: with calendars."""
+    assert await apart(run, 7) == await apart(run, 7)
 
 
 @pytest.mark.filterwarnings("ignore")
