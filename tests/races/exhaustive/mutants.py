@@ -19,7 +19,7 @@ from holdfirst.reservation.reservation import AtDeadline, Reservation, Status, s
 from holdfirst.reservation.verdict import Verdict, pinned_by
 from memory import reservations as memory_reservations
 from races.exhaustive.scenario import TICK, Scenario
-from races.exhaustive.scenarios import TWO_EFFECTS
+from races.exhaustive.scenarios import EVERY_VERB, TWO_EFFECTS, two_payments
 
 RELEASE = frozenset({"release"})
 TWO_ON_ONE = {
@@ -28,25 +28,6 @@ TWO_ON_ONE = {
 }
 ONE_STEP_BY_STEP = {
     mode: Scenario(name=f"one, step by step, {mode}", mode=mode, slots=(0,), verbs=RELEASE) for mode in Mode
-}
-EVERY_VERB = Scenario(
-    name="one, every verb",
-    mode=Mode.SALE,
-    slots=(0,),
-    flights=0,
-    verbs=frozenset({"cancel", "refund_part", "elsewhere"}),
-)
-TWO_PAYMENTS = {
-    mode: Scenario(
-        name=f"one, two payments, {mode}",
-        mode=mode,
-        slots=(0,),
-        payments_max=2,
-        flights=0,
-        verbs=frozenset({"decline"}),
-        faults=frozenset(),
-    )
-    for mode in Mode
 }
 
 
@@ -277,7 +258,7 @@ MUTANTS = [
         "one dead sale frees the time of another",
         pay._let_deadline_expire,
         _closes_the_dead_sale_for_all,
-        TWO_PAYMENTS[Mode.SALE],
+        two_payments(Mode.SALE),
         "P2",
     ),
     Mutant(

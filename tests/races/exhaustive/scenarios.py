@@ -14,7 +14,23 @@ NO_FAULTS: frozenset[str] = frozenset()
 RELEASE = frozenset({"release"})
 DECLINE = frozenset({"decline"})
 AUTHORIZE, SALE, UNCLOSEABLE = Mode.AUTHORIZE, Mode.SALE, Mode.SALE_UNCLOSEABLE
-TWO_EFFECTS = Scenario(name="one, two effects at once, authorize", mode=AUTHORIZE, slots=(0,), flights=2)
+TWO_EFFECTS = Scenario(
+    name="one, two effects at once, authorize", mode=AUTHORIZE, slots=(0,), flights=2, faults=NO_FAULTS
+)
+EVERY_VERB = Scenario(name="one, every verb, sale", mode=SALE, slots=(0,), verbs=VERBS, flights=0)
+
+
+def two_payments(mode: Mode) -> Scenario:
+    return Scenario(
+        name=f"one, two payments, {mode}",
+        mode=mode,
+        slots=(0,),
+        payments_max=2,
+        flights=0,
+        verbs=DECLINE,
+        faults=NO_FAULTS,
+    )
+
 
 NORMAL = [
     Scenario(name="three on one slot, authorize", mode=AUTHORIZE, flights=0, faults=NO_FAULTS),
@@ -35,25 +51,18 @@ NORMAL = [
     Scenario(name="two, step by step, sale", mode=SALE, slots=(0, 0), faults=NO_FAULTS),
     Scenario(name="two, step by step, sale_uncloseable", mode=UNCLOSEABLE, slots=(0, 0), faults=NO_FAULTS),
     Scenario(name="one, every verb, authorize", mode=AUTHORIZE, slots=(0,), verbs=VERBS, flights=0),
-    Scenario(name="one, every verb, sale", mode=SALE, slots=(0,), verbs=VERBS, flights=0),
+    EVERY_VERB,
     Scenario(name="one, every verb, sale_uncloseable", mode=UNCLOSEABLE, slots=(0,), verbs=VERBS, flights=0),
     TWO_EFFECTS,
-    *(
-        Scenario(
-            name=f"one, two payments, {mode}",
-            mode=mode,
-            slots=(0,),
-            payments_max=2,
-            flights=0,
-            verbs=DECLINE,
-            faults=NO_FAULTS,
-        )
-        for mode in Mode
-    ),
+    *(two_payments(mode) for mode in Mode if mode is not AUTHORIZE),
 ]
 
 LONG = [
-    Scenario(name="one, two effects at once, sale", mode=SALE, slots=(0,), flights=2),
+    two_payments(AUTHORIZE),
+    *(
+        Scenario(name=f"one, two effects at once, {mode}, faults", mode=mode, slots=(0,), flights=2)
+        for mode in (AUTHORIZE, SALE)
+    ),
     *(
         Scenario(
             name=f"four on one slot, {mode}",
