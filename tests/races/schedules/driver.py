@@ -7,7 +7,6 @@ by itself.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -120,9 +119,9 @@ class Race:
         loop = asyncio.get_running_loop()
         until = loop.time() + STUCK_SECONDS
         while moving := self._moving():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LISTEN_SECONDS[not self._may_wait(moving)]):
-                    await changed.wait()
+            enough = loop.call_later(LISTEN_SECONDS[not self._may_wait(moving)], changed.set)
+            await changed.wait()
+            enough.cancel()
             changed.clear()
             if not (moving := self._moving()):
                 return

@@ -155,16 +155,26 @@ def touched_by(sql: str, arguments: Sequence[Any]) -> Touched:
 
 def beginning(sql: str, touched: Touched) -> Touched:
     """Of a statement with stops in it: what lies before the first one."""
-    called = set(CALLED.findall(sql)) & BEGINNINGS.keys()
-    if not called:
+    before = _before_the_first_stop(sql)
+    if before is None:
         return touched
-    reads, locks = BEGINNINGS[called.pop()]
     names = frozenset(thing for thing in touched.locks if thing[0] == "name")
-    return Touched(tables(reads), tables(locks) | names)
+    return Touched(before.reads, before.locks | names)
 
 
+@cache
+def _before_the_first_stop(sql: str) -> Touched | None:
+    called = set(CALLED.findall(sql)) & BEGINNINGS.keys()
+    return _of_tables(BEGINNINGS[called.pop()]) if called else None
+
+
+@cache
 def segment(gate: str) -> Touched:
-    reads, locks = SEGMENTS[gate]
+    return _of_tables(SEGMENTS[gate])
+
+
+def _of_tables(reads_and_locks: tuple[Sequence[str], Sequence[str]]) -> Touched:
+    reads, locks = reads_and_locks
     return Touched(tables(reads), tables(locks))
 
 
