@@ -25,7 +25,7 @@ from crashes.history import Op
 
 ANSWER_SECONDS = 30
 INSIST_SECONDS = 90
-WEIGHTS = {"read": 45, "reserve": 25, "release": 18, "confirm": 7, "cancel": 5}
+WEIGHTS = {"read": 48, "reserve": 26, "release": 19, "confirm": 4, "cancel": 3}
 
 
 class Plan(msgspec.Struct):
