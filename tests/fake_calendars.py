@@ -171,6 +171,8 @@ class FakeCalendars:
 
     def _seen(self, ref: str) -> dict[str, Entry]:
         """The shelf as those who read are told of it."""
+        if self.lag == 0:
+            return self.shelves[ref]
         hidden = {
             uid for _, where, uid, _ in self.history[max(0, len(self.history) - self.lag) :] if where == ref
         }
