@@ -112,12 +112,15 @@ class FakeCalendars:
 
         return await self._call("write", commit)
 
-    async def delete(self, place: Place, uid: str, etag: str | None) -> None:
-        def commit() -> None:
+    async def delete(self, place: Place, uid: str, etag: str | None) -> bool:
+        def commit() -> bool:
             self._open(place.ref)
+            was_there = uid in self.shelves[place.ref]
             self.take(place.ref, uid)
+            return was_there
 
-        await self._call("delete", commit)
+        was_there: bool = await self._call("delete", commit)
+        return was_there
 
     async def find(self, place: Place, uid: str) -> str | None:
         def look() -> str | None:
@@ -168,6 +171,8 @@ class FakeCalendars:
 
     def _seen(self, ref: str) -> dict[str, Entry]:
         """The shelf as those who read are told of it."""
+        if self.lag == 0:
+            return self.shelves[ref]
         hidden = {
             uid for _, where, uid, _ in self.history[max(0, len(self.history) - self.lag) :] if where == ref
         }

@@ -82,8 +82,9 @@ class ServerCalendars(CalDav):
         etag: str = await self._call("write", *asked)
         return etag
 
-    async def delete(self, *asked: Any) -> None:
-        await self._call("delete", *asked)
+    async def delete(self, *asked: Any) -> bool:
+        was_there: bool = await self._call("delete", *asked)
+        return was_there
 
     async def find(self, *asked: Any) -> str | None:
         etag: str | None = await self._call("find", *asked)

@@ -310,16 +310,20 @@ async def test_a_write_that_arrives_after_everything_is_swept(database: Database
     await assert_settled(shop, clock)
 
 
-async def test_more_strays_than_a_few_are_left_for_a_person(database: Database, clock: Clock):
+@pytest.mark.parametrize(("strays", "left"), [(5, 0), (6, 6)])
+async def test_a_few_strays_are_taken_away_and_more_are_left_for_a_person(
+    database: Database, clock: Clock, strays: int, left: int
+):
+    """They bear our marker, and nobody knows of them any more."""
     shop = await make(database, clock)
     held = await shop.held()
     [entry] = shop.calendars.ours()["one"]
     await release(shop, held)
     await quiet_rounds(shop, clock, 3)
-    for number in range(6):
+    for number in range(strays):
         shop.calendars.put("one", f"{entry.uid[:12]}{number}", entry.start, entry.end)
     await quiet_rounds(shop, clock)
-    assert len(shop.calendars.ours()["one"]) == 6
+    assert len(shop.calendars.ours()["one"]) == left
 
 
 async def test_one_calendar_connected_twice_is_no_conflict_with_itself(database: Database, clock: Clock):

@@ -72,6 +72,17 @@ async def test_without_an_etag_that_can_be_compared_there_is_no_condition(caldav
         assert any(one is not None for one in conditions) == strong
 
 
+async def test_what_is_not_known_to_be_there_is_created_and_never_put_over(caldav: CalDav):
+    """The server's own condition is the lock; what stands there is met with the etag that it has."""
+    async with odd_caldav(OddCalDav(etag='"{}"')) as odd:
+        await caldav.write(place(odd), hold(), None)
+        await caldav.write(place(odd), LATER, None)
+        first, again, over = odd.requests("PUT")
+        assert first.get("if-none-match") == again.get("if-none-match") == "*"
+        assert "if-none-match" not in over and over["if-match"].startswith('"')
+        assert len(odd.events) == 1
+
+
 async def test_changes_that_come_in_parts_are_put_together(caldav: CalDav):
     async with odd_caldav(OddCalDav({f"e{number}.ics": f"e{number}" for number in range(5)}, part=2)) as odd:
         told = await caldav.changes(place(odd), None, {}, WINDOW)

@@ -100,19 +100,21 @@ class Calendars(FakeCalendars):
         there = self.shelves[ref].get(uid)
         return None if there is None else there.etag
 
-    async def delete(self, place: Place, uid: str, etag: str | None) -> None:
+    async def delete(self, place: Place, uid: str, etag: str | None) -> bool:
         for _ in range(WRITES_MAX):
-            if await self._call("delete", lambda on=etag: self._take_on(place.ref, uid, on)):
-                return
+            was_there = await self._call("delete", lambda on=etag: self._take_on(place.ref, uid, on))
+            if was_there is not None:
+                return bool(was_there)
             etag = await self._call("etag", lambda: self._etag(place.ref, uid))
         raise ProviderUnavailable("somebody else keeps writing our event")
 
-    def _take_on(self, ref: str, uid: str, etag: str | None) -> bool:
-        """Without an etag: whatever stands there."""
-        if etag is not None and self._etag(ref, uid) not in (None, etag):
-            return False
+    def _take_on(self, ref: str, uid: str, etag: str | None) -> bool | None:
+        """Without an etag: whatever stands there. None: something else than that stands there."""
+        there = self._etag(ref, uid)
+        if etag is not None and there not in (None, etag):
+            return None
         self.take(ref, uid)
-        return True
+        return there is not None
 
     async def busy(self, place: Place, start: datetime, end: datetime) -> Busy:
         def look() -> list[Occurrence]:

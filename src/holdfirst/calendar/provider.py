@@ -124,8 +124,8 @@ class CalendarProvider(Protocol):
         """
         ...
 
-    async def delete(self, place: Place, uid: str, etag: str | None) -> None:
-        """Not there, whether or not it was."""
+    async def delete(self, place: Place, uid: str, etag: str | None) -> bool:
+        """Not there, whether or not it was. Answers whether it was."""
         ...
 
     async def find(self, place: Place, uid: str) -> str | None:

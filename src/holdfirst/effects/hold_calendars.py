@@ -182,22 +182,30 @@ async def _write(world: World, one: ToWrite, seconds: float) -> Outcome:
 
 
 async def _written(world: World, desk: CalendarDesk, one: ToWrite) -> str | None:
-    moved = one.written.changed_by_host == "moved"
     if one.event is None:
-        await desk.provider.delete(desk.place, one.written.uid, one.written.etag)
-        if moved:
-            # Where it may stand for ever, whoever does not answer is asked again.
+        if not await desk.provider.delete(desk.place, one.written.uid, one.written.etag):
+            # The host may have dragged it elsewhere, noticed or not. Where it may stand for ever, whoever does not answer is
+            # asked again.
             with contextlib.suppress(CalendarDenied, CalendarRefused):
                 await take_back(world, desk, one.calendar, one.written.uid)
         return None
-    if moved:
-        # A calendar in which nobody lets us look does not keep us from writing in this one.
-        with contextlib.suppress(ProviderUnavailable, CalendarDenied, CalendarRefused):
-            await take_back(world, desk, one.calendar, one.written.uid)
+    if one.written.changed_by_host == "moved":
+        await _take_back_if_let(world, desk, one)
     before = one.written.etag or None
     if before is None and one.lost:
         before = await desk.provider.find(desk.place, one.event.uid)
-    return await desk.provider.write(desk.place, one.event, before)
+    try:
+        return await desk.provider.write(desk.place, one.event, before)
+    except EventGone:
+        # From now on it has another uid, by which nobody finds this one again.
+        await _take_back_if_let(world, desk, one)
+        raise
+
+
+async def _take_back_if_let(world: World, desk: CalendarDesk, one: ToWrite) -> None:
+    """A calendar in which nobody lets us look does not keep us from writing in this one."""
+    with contextlib.suppress(ProviderUnavailable, CalendarDenied, CalendarRefused):
+        await take_back(world, desk, one.calendar, one.written.uid)
 
 
 async def _ask_and_judge(world: World, plan: Plan, wrote: Wrote, seconds: float) -> Reservation | None:

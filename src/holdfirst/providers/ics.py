@@ -108,8 +108,9 @@ class Ics:
     async def write(self, place: Place, event: CalendarEvent, etag: str | None) -> NoReturn:
         raise CalendarDenied("a feed cannot be written to")
 
-    async def delete(self, place: Place, uid: str, etag: str | None) -> None:
+    async def delete(self, place: Place, uid: str, etag: str | None) -> bool:
         """There is nothing of ours in it."""
+        return False
 
     async def find(self, place: Place, uid: str) -> str | None:
         return None

@@ -21,6 +21,7 @@ import msgspec
 from publicsuffixlist import PublicSuffixList
 
 from holdfirst.errors import CalendarDenied, ProviderUnavailable
+from holdfirst.providers.lines import Lines
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -59,8 +60,8 @@ class Outward:
         self._follow = follow
         allowed = tuple(allowed)
         context = verify or httpx.create_ssl_context()
-        self._secure = _pool(_Guarded(allowed, only_allowed=False), context)
-        self._plain = _pool(_Guarded(allowed, only_allowed=True), context)
+        self._secure = Lines(_Guarded(allowed, only_allowed=False), context)
+        self._plain = Lines(_Guarded(allowed, only_allowed=True), context)
 
     async def aclose(self) -> None:
         await self._secure.aclose()
@@ -93,7 +94,7 @@ class Outward:
         self, method: str, url: str, headers: Mapping[str, str], content: bytes, size_max: int
     ) -> Answer:
         parts = _judged(url)
-        pool = self._secure if parts.scheme == "https" else self._plain
+        lines = self._secure if parts.scheme == "https" else self._plain
         sent = {
             "host": parts.netloc.rpartition("@")[2],
             "user-agent": "holdfirst",
@@ -103,10 +104,8 @@ class Outward:
         if content or method in ("PUT", "POST"):
             sent["content-length"] = str(len(content))
         try:
-            async with pool.stream(
-                method, parts.geturl(), headers=[(n.encode(), v.encode("latin-1", "replace")) for n, v in sent.items()],
-                content=content or None,
-            ) as response:  # fmt: skip
+            encoded = [(n.encode(), v.encode("latin-1", "replace")) for n, v in sent.items()]
+            async with lines.stream(method, parts.geturl(), encoded, content or None) as response:
                 body = bytearray()
                 async for part in response.aiter_stream():
                     body += part
@@ -165,16 +164,6 @@ def _words(error: Exception) -> str:
     if "CERTIFICATE" in text.upper():
         return f"its certificate does not fit: {text[:200]}"
     return f"{type(error).__name__}: {text[:200]}"
-
-
-def _pool(backend: httpcore.AsyncNetworkBackend, context: ssl.SSLContext) -> httpcore.AsyncConnectionPool:
-    return httpcore.AsyncConnectionPool(
-        ssl_context=context,
-        max_connections=100,
-        max_keepalive_connections=50,
-        keepalive_expiry=60.0,
-        network_backend=backend,
-    )
 
 
 class _Guarded(httpcore.AsyncNetworkBackend):

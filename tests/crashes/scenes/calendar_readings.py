@@ -12,7 +12,7 @@ from holdfirst.store.database import Tx
 from house import House
 
 from .calendar_holds import LATER
-from .case import Case, later, scene, wish
+from .case import Case, later, scene, verb, wish
 
 
 def _sync(here: Practice, **more: Any) -> Case:
@@ -273,6 +273,29 @@ async def cancel_what_the_host_dragged(house: House, clock: Any) -> Case:
     await house.settle()
     assert (await house.verb(held, "cancel", {})).status_code == 200
     case = Case(held=held, practice=here, ends="cancelled", mails=("Cancelled",), waits=LATER)
+    return _in_the_drawer(drawer, case, 0)
+
+
+@scene
+async def cancel_what_the_host_dragged_unseen(house: House, clock: Any) -> Case:
+    """No reading has noticed."""
+    here, drawer = await _with_a_drawer(house)
+    held = await here.confirmed(house)
+    [uid] = here.ours()
+    here.drag(uid, drawer)
+    assert (await house.verb(held, "cancel", {})).status_code == 200
+    case = Case(held=held, practice=here, ends="cancelled", mails=("Cancelled",), waits=LATER)
+    return _in_the_drawer(drawer, case, 0)
+
+
+@scene
+async def confirm_what_the_host_dragged_unseen(house: House, clock: Any) -> Case:
+    """It is written anew where we write it, under another id, and stands there alone."""
+    here, drawer = await _with_a_drawer(house)
+    held = await here.held(house)
+    [uid] = here.ours()
+    here.drag(uid, drawer)
+    case = verb(held, "confirm", {}, practice=here, ends="confirmed", mails=("Confirmed",), waits=LATER)
     return _in_the_drawer(drawer, case, 0)
 
 

@@ -102,12 +102,12 @@ class CalDav:
                 raise CalendarRefused(f"the server does not take our event: {answer.status}")
         raise ProviderUnavailable("somebody else keeps writing our event")
 
-    async def delete(self, place: Place, uid: str, etag: str | None) -> None:
+    async def delete(self, place: Place, uid: str, etag: str | None) -> bool:
         account, url = self._account(place.access), _url(place, uid)
         for _ in range(WRITES_MAX):
             answer = await account.ask("DELETE", url, b"", _if_match(etag))
             if answer.status in DONE:
-                return
+                return True
             if answer.status == 423:
                 await asyncio.sleep(LOCKED_SECONDS)
                 continue
@@ -115,7 +115,7 @@ class CalDav:
                 raise CalendarRefused(f"the server does not let us delete our event: {answer.status}")
             url, etag = await self._where(account, place, uid)
             if etag is None:
-                return
+                return False
         raise ProviderUnavailable("somebody else keeps writing our event")
 
     async def find(self, place: Place, uid: str) -> str | None:

@@ -138,11 +138,12 @@ class Google:
             etag = None
         raise ProviderUnavailable("somebody else keeps writing our event")
 
-    async def delete(self, place: Place, uid: str, etag: str | None) -> None:
+    async def delete(self, place: Place, uid: str, etag: str | None) -> bool:
         """Whatever the host did to it meanwhile: it is ours, and over."""
         answer = await self._calls.ask(place.access, "DELETE", _event(place, uid))
         if answer.status not in (200, 204, 404, 410):
             raise CalendarRefused(reason_of(answer))
+        return answer.status in (200, 204)
 
     async def find(self, place: Place, uid: str) -> str | None:
         answer = await self._calls.ask(place.access, "GET", _event(place, uid))

@@ -122,12 +122,17 @@ class Microsoft:
             etag = await self._still(place, event.uid)
         raise ProviderUnavailable("somebody else keeps writing our event")
 
-    async def delete(self, place: Place, uid: str, etag: str | None) -> None:
-        """Whatever the host did to it meanwhile: it is ours, and over."""
+    async def delete(self, place: Place, uid: str, etag: str | None) -> bool:
+        """Whatever the host did to it meanwhile: it is ours, and over. One in the bin may count as there: it was deleted, and is
+        nowhere else.
+        """
+        was_there = False
         for known in [etag] if etag else [etag_of(one) for one in await self._named(place, uid)]:
             answer = await self._graph.ask(place.access, "DELETE", _event(place, known))
             if answer.status not in (200, 204, *GONE):
                 raise CalendarRefused(str(refusal(answer)))
+            was_there |= answer.status in (200, 204)
+        return was_there
 
     async def find(self, place: Place, uid: str) -> str | None:
         """By a search of the calendar. By its name it might be found in the bin too, where a deletion puts it."""
