@@ -223,6 +223,20 @@ async def test_what_is_said_at_once_is_said_in_turn(desk: Desk) -> None:
         await waits(desk.practice.database, first, then)
 
 
+async def test_who_is_shut_out_second_knows_what_the_first_one_said(desk: Desk) -> None:
+    since: list[Any] = []
+
+    async def first(tx: Tx) -> None:
+        await health.denied(tx, desk.id, "a")
+        since.append(await tx.value("select problem_since from calendar_connection where id = $1", desk.id))
+        await tx.execute("delete from job")
+
+    await waits(desk.practice.database, first, lambda tx: health.denied(tx, desk.id, "b"))
+    after = await desk.connection()
+    assert (after.problem, [after.problem_since]) == ("b", since)
+    assert await desk.wished("tell_host") == []
+
+
 @pytest.mark.parametrize("when_broken", ["close", "ignore"])
 async def test_whether_a_host_is_closed_is_for_the_account_to_say(desk: Desk, when_broken: str) -> None:
     await desk.practice.sql("update calendar_connection set when_broken = $1", when_broken)
