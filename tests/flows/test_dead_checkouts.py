@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from conftest import Clock
 from holdfirst.effects import advance
-from holdfirst.flows import outcome
+from holdfirst.flows import outcome, pay
 from holdfirst.flows.pay import write_down_expiry
-from holdfirst.payment.payment import Mode, PaymentStatus
+from holdfirst.payment.payment import Disposition, Mode, PaymentStatus
 from holdfirst.reservation.reservation import AtDeadline, Reservation, Status
 from holdfirst.store import reservations
 from holdfirst.store.database import Database, Tx
@@ -22,6 +22,17 @@ async def sql(database: Database, statement: str, *values: object) -> list[str]:
     """The first column."""
     async with database.statement() as tx:
         return [row[0] for row in await tx.rows(statement, *values)]
+
+
+def listened_to(database: Database) -> list[list[str]]:
+    """What is said of slots from now on, at each commit that says anything."""
+    rings: list[list[str]] = []
+
+    def hear(announcements: set[tuple[str, str]]) -> None:
+        rings.append([payload for channel, payload in announcements if channel == SLOTS_CHANNEL])
+
+    database.on_announce = hear
+    return rings
 
 
 async def one_dead_and_one_open(database: Database) -> tuple[Shop, Reservation, str, str]:
@@ -54,8 +65,10 @@ async def test_a_deadline_waits_for_what_can_still_be_paid(
     """The first one is asked about again, and is as dead as it was."""
     shop, held, dead, still = await one_dead_and_one_open(database)
     await sql(database, f"update payment set {second} where id = $1 returning id", still)
+    rings = listened_to(database)
     await advance.advance(shop.world, dead)
     now = await shop.read(held.id)
+    assert not any(rings), "its time is taken as it was"
     assert (now.status, now.at_deadline) == (Status.HELD, AtDeadline.CLOSE if waits else AtDeadline.EXPIRE)
 
 
@@ -63,18 +76,65 @@ async def test_who_dies_last_frees_the_time(database: Database, clock: Clock) ->
     """Past its deadline it is over at once; a calendar, and whoever looks at slots, is told."""
     shop, held, dead, still = await one_dead_and_one_open(database)
     await sql(database, "update reservation set in_calendars = true, calendar_verdict = 'clean' returning id")
-    rings: list[set[tuple[str, str]]] = []
-    database.on_announce = rings.append
+    rings = listened_to(database)
     await clock.shift(timedelta(seconds=301))
     await sql(database, "delete from job returning key")
     shop.provider.decline(f"fake_{still}")
-    for payment, status in ((dead, "held"), (still, "expired")):
+    for payment, status, tells in (
+        (dead, "held", False),
+        (still, "expired", True),
+        # Asked about once more there is nothing to tell.
+        (still, "expired", False),
+    ):
         rings.clear()
         await advance.advance(shop.world, payment)
         assert await sql(database, "select status from reservation") == [status]
-        over = status == "expired"
-        assert await sql(database, "select subject from job where kind = 'calendars'") == [held.id] * over
-        assert any(channel == SLOTS_CHANNEL for said in rings for channel, _ in said) is over
+        told = await sql(database, "delete from job where kind = 'calendars' returning subject")
+        assert (told, any(rings)) == ([held.id] * tells, tells)
+
+
+async def test_a_capture_that_nobody_answers_for_is_an_alarm_at_its_own_payment(
+    database: Database, clock: Clock
+) -> None:
+    """Ten minutes after it was pinned, once."""
+    _, _, dead, still = await one_dead_and_one_open(database)
+    await sql(
+        database,
+        "update reservation set status = 'processing', cause = 'capture', paid_by = $1, pinned_at = the_clock(),"
+        " at_deadline = 'expire', processing_until = null returning id",
+        still,
+    )
+
+    async def alarms() -> dict[str, object]:
+        for payment in (dead, still):
+            await database.run(pay.note_unanswered, payment)
+        async with database.statement() as tx:
+            rows = await tx.rows(
+                "select id, needs_human_since from payment where needs_human_code is not null"
+            )
+        return {row["id"]: row["needs_human_since"] for row in rows}
+
+    await clock.shift(timedelta(minutes=9))
+    assert await alarms() == {}
+    await clock.shift(timedelta(minutes=2))
+    seen = await alarms()
+    assert list(seen) == [still]
+    await clock.shift(timedelta(minutes=1))
+    assert await alarms() == seen
+
+
+async def test_what_becomes_of_money_is_decided_once(database: Database, clock: Clock) -> None:
+    """Late, and to be voided; taken all the same, by hand: it goes back, and was never to be kept."""
+    shop = await open_shop(database)
+    held = await shop.held(hold_seconds=300)
+    payment = await shop.checkout(held)
+    await clock.shift(timedelta(seconds=301))
+    await shop.sold(held.start)
+    for happens in (shop.provider.authorize, shop.provider.pay):
+        happens(payment.provider_ref or "")
+        await advance.advance(shop.world, payment.id)
+        assert (await shop.payment(payment.id)).disposition is Disposition.VOID
+    assert (await shop.payment(payment.id)).refund_due_minor == 6000
 
 
 async def test_what_is_not_over_is_not_written_down(database: Database) -> None:
