@@ -22,6 +22,7 @@ from holdfirst.store.primary import CONNECT_SECONDS, GONE_SECONDS, connect_prima
         ("postgresql://u@one:1,two:2/db", [("one", 1), ("two", 2)]),
         ("postgresql://u:p%2C@one,two/db", [("one", 5432), ("two", 5432)]),
         ("postgresql://u@one,two:7/db?port=6", [("one", 6), ("two", 7)]),
+        ("postgresql://u:p@1@%2Fa,two/db", [("/a", 5432), ("two", 5432)]),
         ("postgresql://u@[::1]:7,[::2]/db", [("::1", 7), ("::2", 5432)]),
         ("postgresql://u@/db?host=/a,/b&port=1,2", [("/a", 1), ("/b", 2)]),
         ("postgresql://u@/db?host=%2Fa%2Cone", [("/a", 5432), ("one", 5432)]),
@@ -36,6 +37,21 @@ def test_hosts_of_a_url(url: str, hosts: list[tuple[str, int]], monkeypatch: pyt
 @pytest.mark.parametrize("url", ["postgresql://u@one:1/db", "postgresql:///db", "postgresql:///db?host=/a"])
 def test_one_host_is_the_urls_own_business(url: str) -> None:
     assert hosts_of(url) == [{}]
+
+
+def test_a_port_that_the_url_does_not_name_is_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPORT", "7")
+    assert [one["port"] for one in hosts_of("postgresql://u@one,two:2/db")] == [7, 2]
+    assert [one["port"] for one in hosts_of("postgresql://u@one,two/db?port=6")] == [6, 6]
+
+
+async def test_where_no_host_is_the_primary_the_last_one_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def connect(_: str, *, host: str, **__: Any) -> Any:
+        raise OSError(host)
+
+    monkeypatch.setattr(asyncpg, "connect", connect)
+    with pytest.raises(OSError, match="three"):
+        await connect_primary("postgresql://u@one,two,three/db")
 
 
 async def test_the_primary_is_asked_for_and_watched_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,10 +71,25 @@ async def test_the_primary_is_asked_for_and_watched_over(monkeypatch: pytest.Mon
     assert (told["command_timeout"], told["timeout"]) == (None, CONNECT_SECONDS)
     shared = writer.transport.get_extra_info("socket")
     assert shared.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        assert shared.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == GONE_SECONDS * 1000
+    asked = {"TCP_KEEPIDLE": GONE_SECONDS // 2, "TCP_KEEPINTVL": GONE_SECONDS // 4, "TCP_KEEPCNT": 2}
+    for name, value in (asked | {"TCP_USER_TIMEOUT": GONE_SECONDS * 1000}).items():
+        if hasattr(socket, name):
+            assert shared.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) == value
+    # It is the driver's own again, and still open.
+    assert shared.fileno() >= 0 and not writer.transport.is_closing()
     writer.close()
     silent.close()
+
+
+async def test_what_has_no_socket_is_not_watched_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that was closed while it was made, say."""
+    bare = SimpleNamespace(_transport=SimpleNamespace(get_extra_info=lambda _: None))
+
+    async def connect(_: str, **__: Any) -> Any:
+        return bare
+
+    monkeypatch.setattr(asyncpg, "connect", connect)
+    assert await connect_primary("postgresql://u@one/db") is bare
 
 
 async def test_a_host_that_never_answers_delays_nobody(database_url: str) -> None:

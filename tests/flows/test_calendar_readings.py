@@ -4,18 +4,22 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from holdfirst.calendar.calendar_event import Change, marker
-from holdfirst.calendar.provider import Changes
+from holdfirst.calendar.provider import Changes, Found
+from holdfirst.effects import connect_calendar
 from holdfirst.effects.reserve import Made, reserve
 from holdfirst.flows import calendar_holds
 from holdfirst.flows import calendar_sync as reading
+from holdfirst.flows.calendar_connections import WantedConnection, connect
 from holdfirst.flows.calendar_holds import Outcome, ToWrite
 from holdfirst.flows.calendar_sync import STRAYS_MAX, Missing, Synced
 from holdfirst.flows.keyed import Replay, RequestKey
 from holdfirst.flows.reserve import ReserveRequest
-from holdfirst.store import calendar_events, reservations
+from holdfirst.refusal import Code, Refusal
+from holdfirst.store import calendar_events, calendars, reservations
 from holdfirst.store.calendar_events import Written
 from holdfirst.store.database import Database
 from shop import CUSTOMER, open_shop
@@ -139,6 +143,28 @@ async def test_what_stands_already_when_a_host_connects(database: Database) -> N
     assert before[1] == "clean"
     await shop.connect()
     assert await verdicts() == before
+
+
+async def test_who_connects_names_a_host_of_their_own(database: Database) -> None:
+    """Known before anybody's server is asked, and still so when it has answered; or without asking, at a company's own page."""
+    shop, other = await open_shop(database), await open_shop(database)
+    policy = {"when_broken": "close", "when_moved": "flag", "when_deleted": "flag"}
+    named = {"id": "con_1", "account_id": shop.account_id, "provider": "caldav", "sealed": b""} | policy
+    mine, theirs = [
+        msgspec.convert(named | {"host_id": host}, WantedConnection) for host in (*shop.hosts, *other.hosts)
+    ]
+    refused = await connect_calendar.connect(shop.world, theirs, {}, "credentials")
+    assert isinstance(refused, Refusal) and refused.code is Code.INVALID_REQUEST
+    assert shop.calendars.calls.total() == 0
+    refused = await database.run(connect, theirs, None)
+    assert isinstance(refused, Refusal) and refused.code is Code.HOST_NOT_FOUND
+    assert await database.run(calendars.all_connections) == []
+    # Whoever decides about the host's time meanwhile has had no calendar to ask.
+    await waits(
+        database,
+        lambda tx: reservations.lock_hosts(tx, shop.hosts),
+        lambda tx: connect(tx, mine, Found(calendars=[])),
+    )
 
 
 @pytest.mark.parametrize("confirmed", [False, True])

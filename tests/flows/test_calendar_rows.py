@@ -4,6 +4,7 @@ an account of their own.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 
 from conftest import Clock
 from holdfirst.calendar.calendar_event import Change
+from holdfirst.flows.host_feed import host_feed
 from holdfirst.reservation.reservation import Reservation
 from holdfirst.store import (
     calendar_access,
@@ -251,6 +253,24 @@ async def test_a_feed_ends_with_its_host(practice: Practice) -> None:
     assert await practice.database.run(calendars.feed_of, practice.shop.hosts[1]) == ("Host 1", 1)
     await practice.sql("update host set deleted_at = the_clock() where id = $1", host)
     assert await practice.database.run(calendars.feed_of, host) is None
+
+
+async def test_what_a_feed_tells(practice: Practice, clock: Clock) -> None:
+    """What is confirmed, for thirty days after it; to whoever has the address that counts."""
+    sold = await practice.shop.confirm_as_paid(await practice.held())
+    await practice.held(11)
+    host = practice.shop.hosts[0]
+
+    async def told(host_id: str = host, number: int = 1) -> list[str] | None:
+        text = await practice.database.run(host_feed, host_id, lambda opens: opens == number)
+        return None if text is None else re.findall("UID:(.*)@", text.decode())
+
+    assert await told() == [sold.id]
+    assert await told(number=2) is None
+    assert await told("hst_none") is None
+    for days, there in ((36, True), (2, False)):
+        await clock.shift(timedelta(days=days))
+        assert await told() == [sold.id] * there
 
 
 # Turns

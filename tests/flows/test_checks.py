@@ -6,7 +6,7 @@ import pytest
 
 from holdfirst.effects import advance
 from holdfirst.reservation.reservation import Status
-from holdfirst.store.checks import findings, workers_alive
+from holdfirst.store.checks import findings, revive, workers_alive
 from holdfirst.store.database import Database, Tx
 from holdfirst.store.gauges import Gauges, gauges
 from shop import Shop, open_shop
@@ -20,6 +20,7 @@ alter table claim drop constraint a_host_is_in_one_place;
 OVER = "ended_at = the_clock(), ended_by = 'account', ended_code = 'released'"
 BY_TILL = "update reservation set paid_by = null, payment_reference = 'till' where id = '{sold}';"
 RELEASED = f"update reservation set status = 'released', {OVER} where id = '{{sold}}';"
+PINNED = "update reservation set status = 'processing', cause = 'capture' where id = '{sold}';"
 NO_CLAIM = "delete from claim where reservation_id = '{sold}';"
 NOTHING_CAME = "update payment set captured_minor = 0 where id = '{paid}';"
 INTO_IT = "update claim set starts_at = starts_at - interval '61 minutes' where reservation_id = '{other}';"
@@ -44,6 +45,7 @@ ROWS = [
     (RELEASED + NO_CLAIM, "money_without_reservation"),
     (RELEASED.replace("released", "cancelled", 1) + NO_CLAIM, ""),
     (RELEASED + NO_CLAIM + "update payment set refunded_minor = 6000 where id = '{paid}'", ""),
+    (PINNED, ""),
     (BY_TILL + "update payment set refund_due_minor = 6000 where id = '{paid}'", "refund_due"),
     (NOTHING_CAME, "reservation_without_money"),
     (NOTHING_CAME.replace("0", "5999"), "reservation_without_money"),
@@ -62,6 +64,7 @@ ROWS = [
     (f"update reservation set status = 'expired', {OVER} where id = '{{held}}'", "claim_without_reservation"),
     (NO_CLAIM, "reservation_without_time"),
     ("update claim set firm = false where reservation_id = '{sold}'", "reservation_without_time"),
+    (PINNED + "update claim set firm = false where reservation_id = '{sold}'", "reservation_without_time"),
     ("update claim set host_id = 'another' where reservation_id = '{sold}'", "reservation_without_time"),
     (INTO_IT, "two_at_once"),
     (INTO_IT.replace("61", "60"), ""),
@@ -118,7 +121,9 @@ async def test_what_is_found_and_what_is_passed_over(database: Database) -> None
 
         async def look(tx: Tx, statements: str = statements, checks: str = checks) -> None:
             await tx.execute(UNBOUND + statements.format(**names))
-            assert " ".join(one.check for one in await findings(tx)) == checks, statements
+            found = await findings(tx)
+            assert " ".join(one.check for one in found) == checks, statements
+            assert all(len(one.ids) == 1 for one in found), (statements, found)
             raise _RolledBack
 
         with pytest.raises(_RolledBack):
@@ -148,3 +153,32 @@ async def test_what_an_operator_watches(database: Database) -> None:
     """
     assert await seen(owed) == Gauges(0, 1, 1, 1, 1)
     assert await database.run(workers_alive) == 1
+
+
+async def test_of_very_many_a_hundred_are_named_in_order(database: Database) -> None:
+    await open_shop(database)
+    several = "insert into job (key, account_id, kind, subject, due_at, created_at, dead_at) select 'later:' || number, id, 'later',"
+    async with database.statement() as tx:
+        await tx.execute(
+            f"{several} number::text, the_clock(), the_clock(), the_clock() from account, generate_series(350, 201, -1) number"
+        )
+    [found] = await database.run(findings)
+    assert found.ids == [f"later:{number}" for number in range(201, 301)]
+
+
+async def test_who_is_revived(database: Database) -> None:
+    """What was given up, as if it were wished for now; nobody else loses a lease."""
+    await open_shop(database)
+    columns = "key, account_id, kind, subject, due_at, created_at, attempts, lease_until, dead_at"
+    async with database.statement() as tx:
+        await tx.execute(
+            f"insert into job ({columns})"
+            " select name, id, 'later', name, the_clock() + interval '1 day', the_clock(), 7,"
+            " the_clock() + interval '1 hour', case name when 'dead' then the_clock() end"
+            " from account, unnest(array['alive', 'dead']) name"
+        )
+        assert await revive(tx) == 1
+        rows = await tx.rows(
+            "select key, dead_at is null, attempts, lease_until is null, due_at <= the_clock() from job order by key"
+        )
+    assert [tuple(row) for row in rows] == [("alive", True, 7, False, False), ("dead", True, 0, True, True)]

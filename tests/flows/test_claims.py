@@ -440,6 +440,30 @@ async def test_who_answers_or_gives_up_a_key_names_what_it_is_about(database: Da
     assert not await database.run(idempotency.answer, "s", "k", 201, mine)
 
 
+async def test_what_is_said_under_a_key_is_said_under_no_other(database: Database) -> None:
+    said = {"id": "mine"}
+    neighbours = [("s", "other"), ("other", "k")]
+
+    async def open_ones(tx: Tx) -> list[tuple[str, str]]:
+        rows = await tx.rows(
+            "select scope, key from idempotency_key where http_status is null and result is not null"
+        )
+        return [(row["scope"], row["key"]) for row in rows]
+
+    for end in (
+        lambda tx: idempotency.finish(tx, "s", "k", 200, {"id": "other"}),
+        lambda tx: idempotency.answer(tx, "s", "k", 201, said),
+        lambda tx: idempotency.give_up(tx, "s", "k", said),
+        lambda tx: idempotency.forget(tx, "s", "k"),
+    ):
+        for scope, key in (("s", "k"), *neighbours):
+            await database.run(idempotency.forget, scope, key)
+            await database.run(idempotency.begin, scope, key, b"", timedelta(seconds=30))
+            await database.run(idempotency.finish, scope, key, None, said)  # type: ignore[arg-type]
+        await database.run(end)
+        assert sorted(await database.run(open_ones)) == sorted(neighbours)
+
+
 # Locks
 
 

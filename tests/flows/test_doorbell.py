@@ -2,15 +2,27 @@
 """Hints from one process to the others: to whom they come, and what is told where some may have been lost."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
+import asyncpg
 import pytest
 
+from holdfirst.errors import DatabaseUnavailable
 from holdfirst.store import doorbell
 from holdfirst.store.database import Database
 from holdfirst.store.doorbell import BACKLOG_MAX, EVERYTHING, JOBS, SLOTS, Doorbell
+
+UNHEARD = [
+    OSError(),
+    asyncpg.TooManyConnectionsError(),
+    asyncpg.InterfaceError("closed"),
+    DatabaseUnavailable("no primary"),
+]
+"""How the database, the driver and we ourselves say that nobody listens."""
 
 
 class Listening(Database):
@@ -68,6 +80,9 @@ async def test_a_ring_is_heard_here_at_once_and_elsewhere_too(
         # What woke it is done with, and a wish for work is nobody's slot.
         assert not here._work.is_set()
         assert theirs.empty()
+        # What was told is not told again.
+        here.ring({(SLOTS, "hst_2 2026-12-07")})
+        assert await heard(theirs) == "hst_2 2026-12-07"
     assert listening.made[0].is_closed()
     assert not here._listeners | there._listeners
 
@@ -94,9 +109,10 @@ async def test_a_database_that_is_away_is_asked_again(
     listening: Listening, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doorbell, "RECONNECT_SECONDS", 0.01)
-    connect, away = listening.connect, [OSError(), OSError()]
+    connect, away, asked_at = listening.connect, [*UNHEARD], list[float]()
 
     async def later() -> Any:
+        asked_at.append(time.monotonic())
         if away:
             raise away.pop()
         return await connect()
@@ -105,6 +121,7 @@ async def test_a_database_that_is_away_is_asked_again(
     there = Doorbell(listening)
     async with there.slot_changes() as theirs, at_work(there, theirs):
         assert not away
+    assert all(after - before >= 0.01 for before, after in pairwise(asked_at))
 
 
 async def test_who_reads_too_slowly_is_told_to_ask_for_all(database: Database) -> None:

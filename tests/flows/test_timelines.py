@@ -175,6 +175,25 @@ async def test_time_that_was_tried_on_is_given_up_where_something_is_missing(
     assert isinstance(await shop.reserve(held.start), Reservation)
 
 
+async def test_who_moves_a_hold_is_sent_nothing_and_whose_booking_moves_is(database: Database) -> None:
+    """Nor has anybody a calendar to bring in line."""
+    shop = await open_shop(database, rules={"price": None})
+    held = await shop.held()
+
+    async def moved(hour: int) -> list[str]:
+        onto = RescheduleRequest(reservation_id=held.id, start=shop.slot(hour), by=EndedBy.ACCOUNT)
+        assert isinstance(await database.run(reschedule, onto), Reservation)
+        async with database.statement() as tx:
+            assert await tx.rows("select key from job where kind = 'calendars'") == []
+        await shop.work()
+        return [subject.partition(":")[0] for subject in shop.mail.subjects()]
+
+    assert await moved(10) == []
+    request = ConfirmRequest(reservation_id=held.id, asks=Asks.SECRET_KEY)
+    assert isinstance(await database.run(confirm, request), Reservation)
+    assert await moved(11) == ["Confirmed", "Moved"]
+
+
 async def test_what_is_priced_moves_to_no_other_host(database: Database) -> None:
     """Who is paid was settled with its price."""
     shop = await open_shop(database, hosts=2)

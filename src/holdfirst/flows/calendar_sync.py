@@ -187,8 +187,7 @@ async def _seen(tx: Tx, calendar: Calendar, written: WrittenEvent, seen: Change)
     now = await tx.now()
     ended = status_at(reservation, now) in (Status.RELEASED, Status.EXPIRED, Status.CANCELLED)
     if ended or written.state is Written.ABSENT:
-        if written.lease_until is None:
-            await calendar_events.doubt(tx, written)
+        await calendar_events.doubt(tx, written)
         await jobs.enqueue(tx, calendar.account_id, "calendars", reservation.id, due=now)
         return
     if seen.etag == written.etag or written.state is Written.UNKNOWN:
@@ -224,7 +223,7 @@ async def _missed(tx: Tx, calendar: Calendar, written: WrittenEvent) -> None:
     reservation = await reservations.lock(tx, written.reservation_id)
     assert reservation is not None
     now = await tx.now()
-    if written.state not in (Written.HOLD, Written.CONFIRMED) or written.lease_until is not None:
+    if written.state not in (Written.HOLD, Written.CONFIRMED):
         return
     if reservation.end <= now:
         # A host who tidies up last week calls nothing off.
@@ -242,7 +241,7 @@ async def _dragged(tx: Tx, calendar: Calendar, written: WrittenEvent) -> None:
     """
     reservation = await reservations.lock(tx, written.reservation_id)
     assert reservation is not None
-    if written.state is Written.HOLD and written.lease_until is None:
+    if written.state is Written.HOLD:
         await calendar_events.note_seen(tx, written, "moved", None)
         await calendar_events.mark_missing(tx, written)
         await jobs.enqueue(tx, calendar.account_id, "calendars", reservation.id, due=await tx.now())

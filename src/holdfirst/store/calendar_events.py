@@ -210,7 +210,7 @@ async def unflag(tx: Tx, reservation_id: str, calendar_id: str) -> None:
 
 
 async def mark_missing(tx: Tx, event: WrittenEvent) -> None:
-    """It is not where we wrote it."""
+    """It is not where we wrote it; unless somebody writes it just now, whose word it is then."""
     await tx.execute(
         "update calendar_event set state = 'absent', fingerprint = null, etag = null"
         " where reservation_id = $1 and calendar_id = $2 and lease_until is null",
@@ -220,7 +220,7 @@ async def mark_missing(tx: Tx, event: WrittenEvent) -> None:
 
 
 async def doubt(tx: Tx, event: WrittenEvent) -> None:
-    """It stands there, and nothing of it should: what we thought was gone is looked at again."""
+    """It stands there, and nothing of it should: what we thought was gone is looked at again. Not while somebody writes it."""
     await tx.execute(
         "update calendar_event set state = 'unknown', fingerprint = null, doubtful_until = null"
         " where reservation_id = $1 and calendar_id = $2 and lease_until is null",

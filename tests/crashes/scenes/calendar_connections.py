@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A host's calendar account: connected, changed, taken away; broken, and well again; a feed to subscribe to."""
 
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -77,6 +78,31 @@ async def take_a_calendar_out_of_use(house: House, clock: Any) -> Case:
     return case
 
 
+@dataclass
+class _Two:
+    """The connection of a new host; its two calendars' names and ids."""
+
+    path: str
+    names: list[str]
+    ids: list[str]
+
+    async def end(self, house: House) -> None:
+        await house.ask("DELETE", self.path)
+        for name in self.names:
+            house.outside.caldav.drop_calendar(name)
+
+
+async def _two_calendars(house: House) -> _Two:
+    host, name, _ = await new_calendar(house)
+    names = [name, f"another{next(house.hours)}"]
+    house.outside.caldav.make_calendar(names[1])
+    wished = {"host": host, "provider": "caldav", "credentials": credentials(house)}
+    path = f"{ALL}/{(await house.ask('POST', ALL, wished))['id']}"
+    await house.settle()
+    found = (await house.ask("GET", f"{path}/calendars"))["data"]
+    return _Two(path, names, [one["id"] for name in names for one in found if name in one["name"]])
+
+
 @scene
 async def another_password(house: House, clock: Any) -> Case:
     """There is another calendar by now, and the one that receives is gone."""
@@ -98,13 +124,10 @@ async def _all_in_another_zone(tx: Tx) -> None:
 @scene
 async def another_password_where_what_was_used_is_gone(house: House, clock: Any) -> Case:
     """What else there is takes its place: nobody has chosen that all of the host's time is free."""
-    host, name, _ = await new_calendar(house)
-    wished = {"host": host, "provider": "caldav", "credentials": credentials(house)}
-    path = f"{ALL}/{(await house.ask('POST', ALL, wished))['id']}"
-    found = {one["name"]: one["id"] for one in (await house.ask("GET", f"{path}/calendars"))["data"]}
-    [mine] = [one for called, one in found.items() if name in called]
+    two = await _two_calendars(house)
+    path, mine = two.path, two.ids[0]
     await house.ask("PATCH", path, {"blocking": [mine], "destination": mine})
-    house.outside.caldav.drop_calendar(name)
+    house.outside.caldav.drop_calendar(two.names[0])
     await house.run(_all_in_another_zone)
     case = Case(path=path, method="PATCH", body={"credentials": credentials(house)}, keyed=False)
 
@@ -113,10 +136,7 @@ async def another_password_where_what_was_used_is_gone(house: House, clock: Any)
         assert told["blocking"] and mine not in told["blocking"]
         assert told["destination"] not in (None, mine)
 
-    async def disconnect(house: House) -> None:
-        await house.ask("DELETE", path)
-
-    case.then, case.after = others_are_asked, disconnect
+    case.then, case.after = others_are_asked, two.end
     return case
 
 
@@ -270,6 +290,36 @@ async def a_broken_calendar_answers_again(house: House, clock: Any) -> Case:
         assert await _status(house, here) == "active"
 
     return Case(path=f"{_path(here)}/sync", body={}, then=is_well)
+
+
+@scene
+async def one_calendar_of_two_answers_again(house: House, clock: Any) -> Case:
+    """Neither could be read, each for a reason of its own. What kept the one may be over for the other: it is read at once."""
+    two = await _two_calendars(house)
+    first, second = two.ids
+    await house.ask("PATCH", two.path, {"blocking": two.ids, "destination": first})
+    await house.settle()
+
+    async def not_to_be_read(tx: Tx) -> None:
+        await tx.execute("delete from job")
+        for calendar, why in ((second, "the server answered 502"), (first, "the server answered 503")):
+            await tx.execute("update calendar set read_problem = $2 where id = $1", calendar, why)
+            await tx.execute("update calendar_connection set problem = $1, problem_since = the_clock()", why)
+
+    await house.run(not_to_be_read)
+    await wish(house, "sync_calendar", first)
+
+    async def both_are_well(house: House) -> None:
+        told = await house.ask("GET", two.path)
+        assert (told["status"], told["last_error"]) == ("active", None)
+        assert await house.run(_not_read) == 0
+
+    return Case(then=both_are_well, after=two.end)
+
+
+async def _not_read(tx: Tx) -> int:
+    count: int = await tx.value("select count(*) from calendar where read_problem is not null")
+    return count
 
 
 @scene

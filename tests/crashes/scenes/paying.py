@@ -116,12 +116,13 @@ async def _hint(tx: Tx, payment_id: str) -> None:
 
 @scene
 async def a_hint_from_anybody(house: House, clock: Any) -> Case:
-    """As GoPay's are: nothing is signed, and its question has a job of its own. The second comes too soon."""
+    """As GoPay's are: nothing is signed, and its question has a job of its own. The second comes when it may be asked again."""
     held, ref = await house.open("sale")
     payment = (await house.read(held))["payment"]["id"]
     await house.run(_hint, payment)
     await house.step(["hint"])
     await house.act(ref, "pay", notify="never")
+    await later(clock, 2)
     await house.run(_hint, payment)
     return Case(held=held, ref=ref, ends="confirmed", mails=("Confirmed",), waits=(5, 60))
 
