@@ -60,8 +60,8 @@ check: setup-dev ## Format, lint, types, imports: no database, seconds
 check-front: assets ## Types and unit tests of the Vue package
 	$(VENV)/bin/python packages/build.py --check
 
-test: setup-dev ## Everything: the checks, then all tests on a PostgreSQL of their own
-	@$(MAKE) --no-print-directory -j3 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) check check-front setup-browser
+test: ## Everything: the checks, then all tests on a PostgreSQL of their own
+	@$(MAKE) --no-print-directory -j3 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) setup-dev check check-front setup-browser
 	@$(MAKE) --no-print-directory setup-stripe-cli
 	PYTHONDONTWRITEBYTECODE= $(RUN) pytest -n 4 --dist loadgroup --durations 40
 
