@@ -12,7 +12,7 @@ from holdfirst.store.database import Tx
 from house import House
 
 from .calendar_holds import LATER
-from .case import Case, later, scene, verb, wish
+from .case import Case, later, scene, wish
 
 
 def _sync(here: Practice, **more: Any) -> Case:
@@ -295,7 +295,8 @@ async def confirm_what_the_host_dragged_unseen(house: House, clock: Any) -> Case
     held = await here.held(house)
     [uid] = here.ours()
     here.drag(uid, drawer)
-    case = verb(held, "confirm", {}, practice=here, ends="confirmed", mails=("Confirmed",), waits=LATER)
+    assert (await house.verb(held, "confirm", {})).status_code == 200
+    case = Case(held=held, practice=here, ends="confirmed", mails=("Confirmed",), waits=LATER)
     return _in_the_drawer(drawer, case, 0)
 
 
