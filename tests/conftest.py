@@ -154,6 +154,12 @@ async def database(database_url: str) -> AsyncIterator[Database]:
         yield database
 
 
+async def first_column(database: Database, statement: str, *values: object) -> list[Any]:
+    """Of what this statement answers."""
+    async with database.statement() as tx:
+        return [row[0] for row in await tx.rows(statement, *values)]
+
+
 @pytest.fixture
 async def clock(database: Database) -> Clock:
     return Clock(database)

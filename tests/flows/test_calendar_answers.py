@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Clock
+from conftest import Clock, first_column
 from holdfirst.flows import calendar_answers as answers
 from holdfirst.reservation.reservation import CalendarVerdict, EndedBy, Reservation, Status
 from holdfirst.settings import Limits
@@ -50,11 +50,6 @@ async def says(database: Database) -> tuple[str, int | None, Any]:
     return await database.run(idempotency.begin, *KEY, b"", LEASE)
 
 
-async def sql(database: Database, statement: str) -> list[Any]:
-    async with database.statement() as tx:
-        return [tuple(row) for row in await tx.rows(statement)]
-
-
 async def test_once_the_calendars_have_answered_it_is_told(database: Database) -> None:
     _, held = await untold(database)
     assert await database.run(answers.answer, held.id, KEY)
@@ -69,7 +64,7 @@ async def test_what_stands_is_taken_up_and_the_key_of_what_is_over_is_free(
     database: Database, status: str, stands: bool
 ) -> None:
     _, held = await untold(database)
-    await sql(database, f"update reservation set {status} returning id")
+    await first_column(database, f"update reservation set {status} returning id")
     found = await database.run(answers.take_up, held.id, KEY)
     assert (found is not None and found[0].id == held.id) is stands
     assert (await says(database))[0] == ("in_progress" if stands else "fresh")
@@ -105,8 +100,8 @@ async def test_what_is_given_up_is_nobodys_and_nobody_pays_for_it(
 ) -> None:
     shop, held = await untold(database)
     payment = await shop.checkout(held)
-    await sql(database, "delete from job returning key")
-    await sql(
+    await first_column(database, "delete from job returning key")
+    await first_column(
         database, "update reservation set in_calendars = true, calendar_verdict = 'pending' returning id"
     )
     await database.run(end, held.id, key)
@@ -116,7 +111,7 @@ async def test_what_is_given_up_is_nobodys_and_nobody_pays_for_it(
         assert now.ended.by is EndedBy.ACCOUNT
     else:
         assert now.calendar_verdict is CalendarVerdict.CONFLICT
-    assert await sql(database, "select subject from job where kind = 'close'") == [(payment.id,)]
+    assert await first_column(database, "select subject from job where kind = 'close'") == [payment.id]
     assert (await says(database))[0] == ("in_progress" if key is None else "fresh")
     assert isinstance(await shop.reserve(held.start), Reservation)
 
@@ -139,7 +134,7 @@ async def test_what_ran_out_meanwhile_has_expired(database: Database, clock: Clo
     _, held = await untold(database, hold_seconds=30)
     await clock.shift(timedelta(seconds=31))
     await database.run(end, held.id, KEY)
-    assert await sql(database, "select status from reservation") == [("expired",)]
+    assert await first_column(database, "select status from reservation") == ["expired"]
     assert (await says(database))[0] == "fresh"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from conftest import Clock
+from conftest import Clock, first_column
 from holdfirst.calendar.calendar_event import Change
 from holdfirst.flows.host_feed import host_feed
 from holdfirst.reservation.reservation import Reservation
@@ -49,8 +49,7 @@ class Practice:
 
     async def ask(self, statement: str, *values: object) -> list[Any]:
         """The first column."""
-        async with self.database.statement() as tx:
-            return [row[0] for row in await tx.rows(statement, *values)]
+        return await first_column(self.database, statement, *values)
 
     async def held(self, hour: int = 9, host: int = 0, **more: Any) -> Reservation:
         return await self.shop.held(

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from conftest import Clock
+from conftest import Clock, first_column
 from holdfirst.effects import advance
 from holdfirst.flows import outcome, pay
 from holdfirst.flows.pay import write_down_expiry
@@ -16,12 +16,6 @@ from holdfirst.store import reservations
 from holdfirst.store.database import Database, Tx
 from holdfirst.store.reservations import SLOTS_CHANNEL
 from shop import Shop, open_shop
-
-
-async def sql(database: Database, statement: str, *values: object) -> list[str]:
-    """The first column."""
-    async with database.statement() as tx:
-        return [row[0] for row in await tx.rows(statement, *values)]
 
 
 def listened_to(database: Database) -> list[list[str]]:
@@ -64,7 +58,7 @@ async def test_a_deadline_waits_for_what_can_still_be_paid(
 ) -> None:
     """The first one is asked about again, and is as dead as it was."""
     shop, held, dead, still = await one_dead_and_one_open(database)
-    await sql(database, f"update payment set {second} where id = $1 returning id", still)
+    await first_column(database, f"update payment set {second} where id = $1 returning id", still)
     rings = listened_to(database)
     await advance.advance(shop.world, dead)
     now = await shop.read(held.id)
@@ -75,10 +69,12 @@ async def test_a_deadline_waits_for_what_can_still_be_paid(
 async def test_who_dies_last_frees_the_time(database: Database, clock: Clock) -> None:
     """Past its deadline it is over at once; a calendar, and whoever looks at slots, is told."""
     shop, held, dead, still = await one_dead_and_one_open(database)
-    await sql(database, "update reservation set in_calendars = true, calendar_verdict = 'clean' returning id")
+    await first_column(
+        database, "update reservation set in_calendars = true, calendar_verdict = 'clean' returning id"
+    )
     rings = listened_to(database)
     await clock.shift(timedelta(seconds=301))
-    await sql(database, "delete from job returning key")
+    await first_column(database, "delete from job returning key")
     shop.provider.decline(f"fake_{still}")
     for payment, status, tells in (
         (dead, "held", False),
@@ -88,8 +84,8 @@ async def test_who_dies_last_frees_the_time(database: Database, clock: Clock) ->
     ):
         rings.clear()
         await advance.advance(shop.world, payment)
-        assert await sql(database, "select status from reservation") == [status]
-        told = await sql(database, "delete from job where kind = 'calendars' returning subject")
+        assert await first_column(database, "select status from reservation") == [status]
+        told = await first_column(database, "delete from job where kind = 'calendars' returning subject")
         assert (told, any(rings)) == ([held.id] * tells, tells)
 
 
@@ -98,7 +94,7 @@ async def test_a_capture_that_nobody_answers_for_is_an_alarm_at_its_own_payment(
 ) -> None:
     """Ten minutes after it was pinned, once."""
     _, _, dead, still = await one_dead_and_one_open(database)
-    await sql(
+    await first_column(
         database,
         "update reservation set status = 'processing', cause = 'capture', paid_by = $1, pinned_at = the_clock(),"
         " at_deadline = 'expire', processing_until = null returning id",
@@ -140,7 +136,7 @@ async def test_what_becomes_of_money_is_decided_once(database: Database, clock: 
 async def test_what_is_not_over_is_not_written_down(database: Database) -> None:
     shop = await open_shop(database)
     held = await shop.held()
-    await sql(database, "delete from job returning key")
+    await first_column(database, "delete from job returning key")
 
     async def write_down(tx: Tx) -> None:
         reservation = await reservations.lock(tx, held.id)
@@ -148,7 +144,7 @@ async def test_what_is_not_over_is_not_written_down(database: Database) -> None:
         assert await write_down_expiry(tx, reservation, [], await tx.now()) is reservation
 
     await database.run(write_down)
-    assert await sql(database, "select key from job") == []
+    assert await first_column(database, "select key from job") == []
 
 
 @pytest.mark.parametrize("mode", Mode)

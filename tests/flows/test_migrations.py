@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from conftest import make_database
+from conftest import first_column, make_database
 from holdfirst.errors import ConfigurationError
 from holdfirst.store import migrations
 from holdfirst.store.database import Database
@@ -50,14 +50,10 @@ async def migrated(database: Database) -> list[str]:
         return await migrate(database)
 
 
-async def ask(database: Database, statement: str) -> list[Any]:
-    """The first column."""
-    async with database.statement() as tx:
-        return [row[0] for row in await tx.rows(statement)]
-
-
 async def tables(database: Database) -> list[str]:
-    return await ask(database, "select tablename from pg_tables where schemaname = 'public' order by 1")
+    return await first_column(
+        database, "select tablename from pg_tables where schemaname = 'public' order by 1"
+    )
 
 
 async def test_who_comes_second_waits_and_finds_nothing_to_do(
@@ -84,16 +80,16 @@ async def test_each_file_is_applied_once_and_the_functions_whenever_they_differ(
     say(monkeypatch, ONE)
     assert await pending(bare) == [ONE[0]]
     assert await migrated(bare) == [ONE[0], "functions.sql"]
-    [before] = await ask(bare, applied_at)
+    [before] = await first_column(bare, applied_at)
     say(monkeypatch, ONE, TWO)
     assert await pending(bare) == [TWO[0]]
     assert await migrated(bare) == [TWO[0]]
-    assert await ask(bare, applied_at) == [before]
+    assert await first_column(bare, applied_at) == [before]
     say(monkeypatch, ONE, TWO, functions="select 2")
     assert await pending(bare) == []
     assert await migrated(bare) == ["functions.sql"]
     assert await migrated(bare) == []
-    assert await ask(bare, applied_at) > [before]
+    assert await first_column(bare, applied_at) > [before]
     assert await tables(bare) == ["one", "schema_migration", "two"]
 
 

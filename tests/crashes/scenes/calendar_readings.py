@@ -233,6 +233,11 @@ async def _dragged(house: House, here: Practice, drawer: Practice) -> None:
     await wish(house, "sync_calendar", here.calendar)
 
 
+def _dragged_unseen(here: Practice, drawer: Practice) -> None:
+    [uid] = here.ours()
+    here.drag(uid, drawer)
+
+
 def _in_the_drawer(drawer: Practice, case: Case, count: int) -> Case:
     async def stands_there(house: House) -> None:
         assert len(drawer.ours()) == count
@@ -281,8 +286,7 @@ async def cancel_what_the_host_dragged_unseen(house: House, clock: Any) -> Case:
     """No reading has noticed."""
     here, drawer = await _with_a_drawer(house)
     held = await here.confirmed(house)
-    [uid] = here.ours()
-    here.drag(uid, drawer)
+    _dragged_unseen(here, drawer)
     assert (await house.verb(held, "cancel", {})).status_code == 200
     case = Case(held=held, practice=here, ends="cancelled", mails=("Cancelled",), waits=LATER)
     return _in_the_drawer(drawer, case, 0)
@@ -293,8 +297,7 @@ async def confirm_what_the_host_dragged_unseen(house: House, clock: Any) -> Case
     """It is written anew where we write it, under another id, and stands there alone."""
     here, drawer = await _with_a_drawer(house)
     held = await here.held(house)
-    [uid] = here.ours()
-    here.drag(uid, drawer)
+    _dragged_unseen(here, drawer)
     assert (await house.verb(held, "confirm", {})).status_code == 200
     case = Case(held=held, practice=here, ends="confirmed", mails=("Confirmed",), waits=LATER)
     return _in_the_drawer(drawer, case, 0)
