@@ -20,6 +20,7 @@ import httpx
 import msgspec
 
 from holdfirst.demo_stage import SHORT_HOLD_SECONDS, Stage, Story
+from holdfirst.providers.outward import trusted
 
 NAME, PASSWORD = "host", "app-password"
 STARTS_IN_SECONDS = 20.0
@@ -203,7 +204,7 @@ def _wait_for(child: "subprocess.Popen[bytes]", url: str) -> None:
     end = time.monotonic() + STARTS_IN_SECONDS
     while True:
         try:
-            httpx.request("OPTIONS", url, timeout=2)
+            httpx.request("OPTIONS", url, timeout=2, verify=trusted())
         except httpx.HTTPError:
             if child.poll() is not None or time.monotonic() > end:
                 raise
@@ -213,7 +214,9 @@ def _wait_for(child: "subprocess.Popen[bytes]", url: str) -> None:
 
 
 def _call(method: str, url: str, body: bytes = b"", headers: dict[str, str] | None = None) -> httpx.Response:
-    answer = httpx.request(method, url, content=body, headers=headers, auth=(NAME, PASSWORD), timeout=20)
+    answer = httpx.request(
+        method, url, content=body, headers=headers, auth=(NAME, PASSWORD), timeout=20, verify=trusted()
+    )
     answer.raise_for_status()
     return answer
 

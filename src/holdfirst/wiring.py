@@ -29,7 +29,7 @@ from holdfirst.providers.icalendar_reader import IcalendarReader
 from holdfirst.providers.ics import Ics
 from holdfirst.providers.mail_files import MailFiles
 from holdfirst.providers.microsoft import Microsoft, MicrosoftClient
-from holdfirst.providers.outward import Outward
+from holdfirst.providers.outward import Outward, trusted
 from holdfirst.providers.sandbox import Books, SandboxCompany, SandboxProvider
 from holdfirst.providers.smtp import Smtp
 from holdfirst.providers.stripe import StripeProvider
@@ -71,9 +71,9 @@ async def open_parts(settings: Settings, database_url: str, public_url: str) -> 
         books = Books(database_url)
         stack.push_async_callback(books.aclose)
         sandbox = SandboxProvider(books, public_url=public_url)
-        company = SandboxCompany(books, await stack.enter_async_context(httpx.AsyncClient()))
+        company = SandboxCompany(books, await stack.enter_async_context(httpx.AsyncClient(verify=trusted())))
         stack.push_async_callback(company.aclose)
-        http = await stack.enter_async_context(httpx.AsyncClient(follow_redirects=False))
+        http = await stack.enter_async_context(httpx.AsyncClient(verify=trusted(), follow_redirects=False))
         doorbell = Doorbell(database)
         database.on_announce = doorbell.ring
         ringing = asyncio.create_task(doorbell.run())
