@@ -9,7 +9,6 @@ import gc
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
 from datetime import timedelta
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+import uvloop
 
 from holdfirst.embedded_postgres import EmbeddedPostgres
 from holdfirst.store.database import Database
@@ -142,16 +142,26 @@ async def empty(database: Database) -> None:
         await tx.execute(f"truncate {tables}")
 
 
+@pytest.fixture(scope="session")
+async def kept_database(database_url: str) -> AsyncIterator[Database]:
+    """One pool for all tests of this worker: a new connection compiles each function of ours again."""
+    database = Database(database_url)
+    yield database
+    await database.close()
+
+
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
+async def database(kept_database: Database) -> AsyncIterator[Database]:
     """An empty database, its clock set to the real time."""
-    async with AsyncExitStack() as stack:
-        database = Database(database_url)
+    database = kept_database
+    connections, idle = database.pool_size()
+    if not idle or idle < connections:
+        await database.close()
         await database.open()
-        stack.push_async_callback(database.close)
-        await empty(database)
-        await Clock(database).reset()
-        yield database
+    await empty(database)
+    await Clock(database).reset()
+    yield database
+    database.on_announce = lambda _: None
 
 
 async def first_column(database: Database, statement: str, *values: object) -> list[Any]:
@@ -187,6 +197,11 @@ def pytest_terminal_summary(terminalreporter) -> None:
     for laboratory, line in sorted(sums.items()):
         told = ", ".join(f"{number:,.0f} {what.replace('_', ' ')}" for what, number in line.items())
         terminalreporter.write_line(f"{laboratory}: {told}")
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that the server runs on."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 def pytest_collection_finish() -> None:

@@ -133,9 +133,8 @@ class Raw(asyncio.Protocol):
     def __init__(self, heard: list[bytes]) -> None:
         self._heard = heard
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+    def connection_made(self, transport: Any) -> None:
+        self._transport: asyncio.Transport = transport
 
     def data_received(self, data: bytes) -> None:
         self._heard.append(data.partition(b"\r\n")[0])

@@ -121,7 +121,8 @@ async def test_a_database_that_is_away_is_asked_again(
     there = Doorbell(listening)
     async with there.slot_changes() as theirs, at_work(there, theirs):
         assert not away
-    assert all(after - before >= 0.01 for before, after in pairwise(asked_at))
+    # The loop's timers go by whole milliseconds.
+    assert all(after - before >= 0.008 for before, after in pairwise(asked_at))
 
 
 async def test_who_reads_too_slowly_is_told_to_ask_for_all(database: Database) -> None:
