@@ -12,12 +12,14 @@ from litestar import Litestar
 from litestar.types import Receive, Scope, Send
 
 from holdfirst.flows.accounts import create_account, create_key, found
+from holdfirst.providers.sandbox import SandboxCompany
 from holdfirst.refusal import Refusal
 from holdfirst.settings import Settings
 from holdfirst.store.database import Database
 from holdfirst.store.doorbell import Doorbell
 from holdfirst.web.app import build_app
 from holdfirst.web.context import WebContext
+from holdfirst.web.sandbox import sandbox_router
 from shop import Shop, open_shop
 
 
@@ -60,35 +62,41 @@ class Site:
         return told
 
 
-_asked: ContextVar[WebContext] = ContextVar("asked")
+@dataclass
+class Front:
+    """The application of one site; with the sandbox's routes, its seam open, where it has that company."""
+
+    context: WebContext
+    sandbox: SandboxCompany | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        before = _asked.set(self)
+        try:
+            await the_app(with_sandbox=self.sandbox is not None)(scope, receive, send)
+        finally:
+            _asked.reset(before)
+
+
+_asked: ContextVar[Front] = ContextVar("asked")
 
 
 class OfWhomIsAsked:
-    """Stands where an application knows its context: of the site that this request goes to."""
+    """Stands where an application knows this part of a site: of the site that a request goes to."""
+
+    def __init__(self, part: str) -> None:
+        self._part = part
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(_asked.get(), name)
+        return getattr(getattr(_asked.get(), self._part), name)
 
 
 @cache
-def the_app() -> Litestar:
+def the_app(*, with_sandbox: bool) -> Litestar:
     """Built once for all sites: that takes longer than most tests."""
-    context: Any = OfWhomIsAsked()
+    context: Any = OfWhomIsAsked("context")
+    company: Any = OfWhomIsAsked("sandbox")
+    context.more_routes = [sandbox_router(company, seam_open=True)] if with_sandbox else []
     return build_app(context)
-
-
-@dataclass
-class Front:
-    """The application of one site."""
-
-    context: WebContext
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        before = _asked.set(self.context)
-        try:
-            await the_app()(scope, receive, send)
-        finally:
-            _asked.reset(before)
 
 
 def code(answer: httpx.Response) -> tuple[int, str]:

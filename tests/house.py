@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 import msgspec
-from litestar import Litestar
 
+from front import Front
 from holdfirst import wiring
 from holdfirst.flows.accounts import create_key
 from holdfirst.providers.sandbox import Books, SandboxCompany
@@ -22,6 +22,7 @@ from holdfirst.refusal import Refusal
 from holdfirst.settings import Settings
 from holdfirst.store import jobs
 from holdfirst.store.database import Tx
+from holdfirst.web.context import WebContext
 from holdfirst.worker import KINDS
 
 URL = "http://holdfirst.test"
@@ -38,7 +39,6 @@ class House:
     """`offers`: slugs of event types by money mode; `free` has no price."""
 
     parts: wiring.Parts
-    app: Litestar
     http: httpx.AsyncClient
     keys: dict[str, str] = field(default_factory=dict)
     host: str = ""
@@ -157,9 +157,9 @@ async def open_house(
             company = SandboxCompany(books, http)
             parts = msgspec.structs.replace(composed, sandbox=company)
             parts.world.providers["sandbox"]._books._slow_seconds = 0.2
-            app = wiring.web_app(parts, asyncio.Event())
-            transport.app = app
-            house = House(parts, app, http)
+            context = WebContext(world=parts.world, settings=parts.settings, doorbell=parts.doorbell)
+            transport.app = Front(context, company)
+            house = House(parts, http)
             await _set_up(house)
             try:
                 yield house

@@ -147,7 +147,7 @@ def _generator_of(step: Any) -> Any:
 async def _request(parts: wiring.Parts, order: dict[str, Any]) -> dict[str, Any]:
     transport = httpx.ASGITransport(app=wiring.web_app(parts, asyncio.Event()))
     async with httpx.AsyncClient(transport=transport, base_url=URL, timeout=30) as http:
-        house = House(parts, None, http)  # type: ignore[arg-type]
+        house = House(parts, http)
         answer = await house.call(
             order["method"], order["path"], order["body"], order["key"], **order["headers"]
         )
