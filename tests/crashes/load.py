@@ -257,7 +257,8 @@ async def _main(path: str) -> None:
 
     listening, telling = asyncio.create_task(listen()), asyncio.create_task(tell())
     began = time.monotonic()
-    await run.until(lambda: told_to_end.is_set() and len(run.ops) >= run.plan.operations)
+    # The sweep asks once more about each.
+    await run.until(lambda: told_to_end.is_set() and len(run.ops) + len(run.made) >= run.plan.operations)
     seconds = time.monotonic() - began
     telling.cancel()
     await run.sweep()
