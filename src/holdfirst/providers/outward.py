@@ -47,14 +47,14 @@ class Refused(CalendarDenied):
     """An address that we do not call, in words for whoever gave it."""
 
 
+class TooLarge(ProviderUnavailable):
+    """More than was asked to be borne."""
+
+
 @functools.cache
 def trusted() -> ssl.SSLContext:
     """The authorities whose certificates we believe; for all of a process: reading them takes 25 ms."""
     return httpx.create_ssl_context()
-
-
-class TooLarge(ProviderUnavailable):
-    """More than was asked to be borne."""
 
 
 class Outward:
